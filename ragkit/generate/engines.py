@@ -1,0 +1,35 @@
+"""Which engine runs a model when nobody says which."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+
+from ragkit import models
+
+AUTO = "auto"
+"""The name that stands for "choose for me"."""
+
+
+def choose(engine: str, model: str, adapter: str = "") -> str:
+    """The engine's catalog name: openvino for GGUF files and OpenVINO folders on a CPU, else transformers.
+
+    An adapter needs transformers; so does a GPU, where the model can be read there. A name other than "auto" is
+    returned as it is. Raises ModelError if the model cannot be found.
+    """
+    if engine != AUTO:
+        return engine
+    form = models.resolve(model, "generator").format
+    if adapter or form == "safetensors" or importlib.util.find_spec("openvino_genai") is None:
+        return "transformers"
+    return "transformers" if form == "gguf" and has_gpu() else "openvino"
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch can use a GPU. PyTorch is imported only where there is a driver for one."""
+    if shutil.which("nvidia-smi") is None and sys.platform != "darwin" and shutil.which("rocminfo") is None:
+        return False
+    import torch  # two seconds that a machine without a driver need not spend
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,220 @@
+"""Generation by openvino-genai: the fast way on a CPU, with a cache of prompt prefixes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import openvino_genai
+
+from ragkit import models
+from ragkit.cache import made_once
+from ragkit.errors import ModelError
+from ragkit.generate import requantise
+from ragkit.generate.stream import ControlTokens, OnText, Stream, as_plain_text, check_room
+from ragkit.types import Decoding, Generation, Prompt
+
+_BLOCK_TOKENS = 32
+"""Tokens in one block of openvino's key-value cache on a CPU."""
+_CACHED_CONTEXTS = 2
+_CACHED_TOKENS = 65_536
+"""The cache holds this many whole contexts, but no more than so many tokens unless one context needs them. Blocks are
+allocated as they are used: the built-in model takes 20 kB a token, 320 MB when the cache is full."""
+_BATCH_TOKENS = 4096
+"""Tokens of a prompt read in one step. With the default of 256 the first token of a 1,000-word prompt came after
+0.74 s, with 1,024 after 0.45 s, with 4,096 after 0.39 s (medians, taking turns, on two cores with other work too)."""
+_FALLBACK_CONTEXT = 2048
+"""For a model folder that does not say how long its context is."""
+_NOTES = "ragkit.json"
+_FORMAT = 2
+"""Part of the cache folder's name: a change of the conversion makes new folders."""
+_CONTROL = 3
+"""GGUF's type of the tokens that mark turns and the like."""
+
+
+class OpenVINOGenerator:
+    """Any GGUF file of an architecture that openvino-genai knows, or a folder in OpenVINO's format.
+
+    A GGUF file is converted once and kept in the cache folder: later starts take 1.3 s instead of 2.8 s for the
+    built-in model, and 100 MB less memory. Calls queue; prompts that share a beginning are read once.
+    """
+
+    def __init__(self, model: str, adapter: str = "") -> None:
+        if adapter:
+            raise ModelError(
+                f"The engine openvino cannot add the adapter {adapter!r} to a model.",
+                "Use the engine transformers, or merge the adapter into the model.",
+            )
+        found = models.resolve(model, "generator")
+        folder = _converted(found) if found.format == "gguf" else found.path
+        if found.format == "safetensors":
+            raise ModelError(
+                f"The engine openvino reads GGUF files and OpenVINO folders; {model!r} is neither.",
+                "Use the engine transformers, or auto.",
+            )
+        self.context_tokens, control = _notes(folder)
+        self._control = ControlTokens(control)
+        self._pipeline = _pipeline(folder, model, self.context_tokens)
+        self._tokenizer = self._pipeline.get_tokenizer()
+        self._lock = threading.Lock()
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without special tokens."""
+        return int(self._encode(text, special=False).input_ids.shape[1])
+
+    def render(self, prompt: Prompt) -> str:
+        """The exact text that the model reads; control tokens in people's and documents' text are broken up."""
+        safe = self._control.safe(prompt)
+        if not prompt.chat:
+            return safe.text
+        if not self._tokenizer.chat_template:
+            return as_plain_text(safe)
+        messages = [{"role": message.role, "content": message.text} for message in safe.messages]
+        return str(self._tokenizer.apply_chat_template(messages, True))
+
+    def generate(self, prompt: Prompt, decoding: Decoding, on_text: OnText) -> Generation:
+        """Answer the prompt; stops within a token once `on_text` returns False. Raises PromptTooLong."""
+        with self._lock:
+            stream = Stream(on_text, prompt.stop)
+            marked = prompt.chat and bool(self._tokenizer.chat_template)
+            inputs = self._encode(self.render(prompt), special=not marked)
+            prompt_tokens = int(inputs.input_ids.shape[1])
+            check_room(prompt_tokens, decoding, self.context_tokens)
+            streamer = _Streamer(self._tokenizer, stream)
+            result = self._pipeline.generate(inputs, self._config(decoding), streamer)
+        if streamer.error is not None:
+            raise streamer.error
+        at_limit = openvino_genai.GenerationFinishReason.LENGTH in result.finish_reasons
+        return stream.generation(prompt_tokens, streamer.tokens, at_limit)
+
+    def _encode(self, text: str, special: bool) -> Any:  # noqa: ANN401 - openvino_genai.TokenizedInputs
+        return self._tokenizer.encode(text, add_special_tokens=special)
+
+    def _config(self, decoding: Decoding) -> openvino_genai.GenerationConfig:
+        config = self._pipeline.get_generation_config()
+        config.max_new_tokens = decoding.max_tokens
+        config.repetition_penalty = decoding.repetition_penalty
+        config.do_sample = decoding.temperature > 0
+        config.rng_seed = decoding.seed
+        if decoding.temperature > 0:
+            config.temperature = decoding.temperature
+            config.top_p = decoding.top_p
+        return config
+
+
+class _Streamer(openvino_genai.StreamerBase):
+    """Counts tokens, passes their text on, and tells the pipeline when to stop."""
+
+    def __init__(self, tokenizer: openvino_genai.Tokenizer, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+        self._text = openvino_genai.TextStreamer(tokenizer, self._feed)
+        self.tokens = 0
+        self.error: BaseException | None = None
+        """What the listener raised; it cannot pass through the pipeline's own threads."""
+
+    def write(self, token: int | list[int]) -> openvino_genai.StreamingStatus:
+        """Called by the pipeline with each token."""
+        self._stream.token()
+        self.tokens += 1 if isinstance(token, int) else len(token)
+        return self._text.write(token)
+
+    def end(self) -> None:
+        """Called by the pipeline after the last token."""
+        self._text.end()
+
+    def _feed(self, text: str) -> openvino_genai.StreamingStatus:
+        try:
+            going_on = self._stream.feed(text)
+        except BaseException as error:  # handed to the caller of generate, whatever it is
+            self.error = self.error or error
+            going_on = False
+        return openvino_genai.StreamingStatus.RUNNING if going_on else openvino_genai.StreamingStatus.CANCEL
+
+
+def _pipeline(folder: Path, model: str, context_tokens: int) -> openvino_genai.LLMPipeline:
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = True
+    cached = max(context_tokens, min(_CACHED_CONTEXTS * context_tokens, _CACHED_TOKENS))
+    scheduler.num_kv_blocks = -(-cached // _BLOCK_TOKENS) + 1
+    scheduler.max_num_batched_tokens = min(_BATCH_TOKENS, context_tokens)
+    return _load(lambda: openvino_genai.LLMPipeline(folder, "CPU", scheduler_config=scheduler), model)
+
+
+def _load(load: Callable[[], openvino_genai.LLMPipeline], model: str) -> openvino_genai.LLMPipeline:
+    try:
+        return load()
+    except (RuntimeError, IndexError, ValueError) as error:  # what its C++ errors arrive as
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
+        raise ModelError(
+            f"openvino-genai cannot load the model {model!r}: {reason.strip()}", "Use the engine transformers."
+        ) from error
+
+
+def _converted(model: models.ResolvedModel) -> Path:
+    """The folder converted from a GGUF file: in the cache, made on first use."""
+    version = importlib.metadata.version("openvino-genai")
+
+    def make(folder: Path) -> None:
+        notes = _read_gguf(model.path)
+        link = folder / "model.gguf"
+        if requantise.inexact(model.path):
+            requantise.rewrite(model.path, link)
+        else:
+            _borrow(model.path, link)
+        _load(lambda: openvino_genai.LLMPipeline(link, "CPU", enable_save_ov_model=True), model.name)
+        link.unlink()
+        (folder / _NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
+
+    return made_once(f"openvino/{model.path.stem}-{model.sha256[:16]}-{version}-{_FORMAT}", make)
+
+
+def _borrow(source: Path, link: Path) -> None:
+    try:
+        link.symlink_to(source)
+    except OSError:  # a system without links
+        shutil.copyfile(source, link)
+
+
+def _read_gguf(path: Path) -> dict[str, Any]:
+    """Context length and control tokens, from a GGUF file's header."""
+    try:
+        fields = gguf.GGUFReader(path).fields
+        architecture = fields["general.architecture"].contents()
+    except (ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"The GGUF file {path} is damaged: {error}.", "Fetch it again.") from error
+    context = fields.get(f"{architecture}.context_length")
+    tokens, types = fields.get("tokenizer.ggml.tokens"), fields.get("tokenizer.ggml.token_type")
+    control: list[str] = []
+    if tokens and types:
+        pairs = zip(tokens.contents(), types.contents(), strict=False)
+        control = [token for token, kind in pairs if kind == _CONTROL]
+    return {"context_tokens": int(context.contents()) if context else _FALLBACK_CONTEXT, "control_tokens": control}
+
+
+def _notes(folder: Path) -> tuple[int, list[str]]:
+    """Context length and control tokens of a model in OpenVINO's format."""
+    own = _json(folder / _NOTES)
+    if own:
+        return int(own["context_tokens"]), list(own["control_tokens"])
+    context = _json(folder / "config.json").get("max_position_embeddings", _FALLBACK_CONTEXT)
+    added = _json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+    listed = _json(folder / "tokenizer.json").get("added_tokens", [])
+    tokens = [entry["content"] for entry in [*added.values(), *listed] if entry.get("special")]
+    return int(context), tokens
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: {error}.", "Remove the folder; it is made or fetched again.") from error
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,312 @@
+"""The door of the query side: retrieve, select demonstrations, assemble, generate; and how the parts are wired."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ragkit.catalog import EMBEDDERS, GENERATORS, RERANKERS, RETRIEVERS, SELECTORS
+from ragkit.collection import Collection
+from ragkit.errors import SettingsError
+from ragkit.generate import engines, grounding
+from ragkit.home import default_home
+from ragkit.projection import Projection
+from ragkit.prompt.pack import pack
+from ragkit.prompt.select import arrangement
+from ragkit.prompt.store import TemplateStore
+from ragkit.protocols import Embedder, Generator, Reranker, Scored
+from ragkit.ranking import maximal_marginal_relevance
+from ragkit.settings import RetrieveSettings
+from ragkit.shared import Shared
+from ragkit.types import Answer, Evidence, Fingerprint, Generation, Prompt, Variant, Vectors
+
+OnText = Callable[[str], bool]
+"""Gets each new piece of an answer; returns False to stop."""
+
+ABSTENTION = "The documents do not say."
+"""The answer when retrieval finds nothing near and the template has no phrase of its own."""
+
+_MOST_EXAMPLES = 20_000
+"""Worked examples whose vectors are remembered: 31 MB at 384 numbers each."""
+
+_embedders: Shared[Embedder] = Shared(most=2)
+_generators: Shared[Generator] = Shared(most=2)
+_rerankers: Shared[Reranker] = Shared(most=1)
+
+
+class Workbench:
+    """One collection with everything that answers questions about it.
+
+    Models are loaded when first needed and shared by all workbenches of the process. Safe to use from several
+    threads; questions to the same model wait for each other.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+        self.templates = TemplateStore(collection.home / "templates")
+        self._projection = Projection(collection)
+
+    @classmethod
+    def open(cls, collection: str = "sample", home: Path | None = None) -> Workbench:
+        """Open a collection by name. Raises CollectionError if there is none."""
+        return cls(Collection.open(home or default_home(), collection))
+
+    # Retrieval
+
+    def retrieve(
+        self, question: str, settings: RetrieveSettings | None = None, documents: Sequence[str] | None = None
+    ) -> Evidence:
+        """The passages nearest to a question. `documents` restricts the search to documents of these names."""
+        settings = settings or RetrieveSettings()
+        _check_retrieval(question, settings)
+        begun = time.perf_counter()
+        if documents is not None:
+            for name in documents:
+                self.collection.document(name)
+        if self.collection.count() == 0:
+            return Evidence(question, (), None, time.perf_counter() - begun)
+        embedder = self._embedder()
+        parts: dict[str, Any] = {
+            "collection": self.collection,
+            "projection": self._projection,
+            "embedder": embedder,
+            "settings": settings,
+        }
+        dense = RETRIEVERS.load("dense")(**parts)
+        parts |= {"dense": dense, "words": RETRIEVERS.load("words")(**parts)}
+        retriever = RETRIEVERS.load(settings.retriever)(**parts)
+        narrow = settings.mmr >= 1 and not settings.reranker
+        scored: Scored = retriever.retrieve(question, settings.k if narrow else settings.depth, documents)
+        if settings.reranker:
+            scored = self._rerank(question, scored, settings)
+        if settings.mmr < 1:
+            vectors = self.collection.vectors_of([chunk for chunk, _ in scored])
+            scored = maximal_marginal_relevance(scored, vectors, settings.k, settings.mmr)
+        scored = scored[: settings.k]
+        cosines = dense.cosines(question, [chunk for chunk, _ in scored])
+        nearest = max(cosines.values(), default=None)
+        return Evidence(question, self.collection.hits(scored, cosines), nearest, time.perf_counter() - begun)
+
+    def _rerank(self, question: str, scored: Scored, settings: RetrieveSettings) -> Scored:
+        reranker = _rerankers.get(
+            (settings.reranker, settings.reranker_model),
+            lambda: RERANKERS.load(settings.reranker)(settings.reranker_model),
+        )
+        hits = self.collection.hits(scored)
+        scores = reranker.score(question, [hit.text for hit in hits])
+        rescored = [(hit.chunk, score) for hit, score in zip(hits, scores, strict=True)]
+        return sorted(rescored, key=lambda pair: (-pair[1], pair[0]))
+
+    def _embedder(self) -> Embedder:
+        """The collection's embedder, loaded once; refused if it is not the one that made the vectors."""
+        settings = self.collection.settings
+        embedder = _embedders.get(
+            (settings.embedder, settings.embedder_model),
+            lambda: _Remembering(EMBEDDERS.load(settings.embedder)(settings.embedder_model)),
+        )
+        self.collection.check_embedder(embedder.fingerprint)
+        return embedder
+
+    # Answers
+
+    def ask(
+        self,
+        question: str,
+        variant: Variant | None = None,
+        *,
+        retrieve: RetrieveSettings | None = None,
+        documents: Sequence[str] | None = None,
+        evidence: Evidence | None = None,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Answer a question from the documents.
+
+        Args:
+            question: what to ask.
+            variant: template, demonstrations, model, adapter and decoding; the default one if None.
+            retrieve: how passages are found.
+            documents: names of the documents to look in; all if None.
+            evidence: passages found before; then nothing is retrieved.
+            on_text: gets each new piece of the answer, returns False to stop.
+        """
+        variant = variant or Variant()
+        retrieve = retrieve or RetrieveSettings()
+        evidence = evidence or self.retrieve(question, retrieve, documents)
+        on_text = on_text or _go_on
+        answer = self.withheld(variant, evidence, retrieve)
+        if answer is not None:
+            on_text(answer.text)
+            return answer
+        generator = self.generator(variant)
+        prompt = self._assemble(question, variant, evidence, generator)
+        generation = generator.generate(prompt, variant.decoding, on_text)
+        return self.answer_of(variant, evidence, prompt, generation)
+
+    def answer_of(self, variant: Variant, evidence: Evidence, prompt: Prompt, generation: Generation) -> Answer:
+        """What a model wrote for a prompt, read: its citations, how far they carry it, whether it abstains."""
+        text = generation.text.strip()
+        abstained = grounding.abstains(text, self.templates.get(variant.template).abstain)
+        grounds = grounding.ground(text, prompt.hits)
+        inferred = () if grounds.citations or abstained else grounding.attribute(text, prompt.hits)
+        return Answer(
+            question=evidence.question,
+            text=text,
+            variant=variant,
+            citations=grounds.citations or inferred,
+            support=() if abstained else grounds.support,
+            unknown_marks=grounds.unknown,
+            abstained=abstained,
+            nearest=evidence.nearest,
+            hits=evidence.hits,
+            prompt=prompt,
+            generation=replace(generation, text=text),
+            seconds_retrieval=evidence.seconds,
+        )
+
+    def withheld(self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings) -> Answer | None:
+        """The abstention where no passage is near enough to ask a model at all; None where one is."""
+        phrase = self.templates.get(variant.template).abstain or ABSTENTION
+        return self._abstention(phrase, variant, evidence) if _nothing_near(evidence, retrieve) else None
+
+    def compare(
+        self,
+        question: str,
+        variants: Sequence[Variant],
+        *,
+        retrieve: RetrieveSettings | None = None,
+        documents: Sequence[str] | None = None,
+        evidence: Evidence | None = None,
+        on_text: Callable[[int, str], bool] | None = None,
+    ) -> list[Answer]:
+        """Answer one question with several variants on the same evidence: retrieved once (or given), then frozen.
+
+        Bundled templates begin alike (system text, then passages), so the second and later variants of one model find
+        most of their prompt in its prefix cache.
+        """
+        if not variants:
+            raise SettingsError("There is no variant to compare.", "Give at least one, such as the template 'cite'.")
+        for variant in variants:
+            self.templates.get(variant.template)  # refuse an unknown one before any work is done
+        evidence = evidence or self.retrieve(question, retrieve, documents)
+        listen = on_text or (lambda _place, _text: True)
+        return [
+            self.ask(
+                question,
+                variant,
+                retrieve=retrieve,
+                evidence=evidence,
+                on_text=lambda text, place=place: listen(place, text),
+            )
+            for place, variant in enumerate(variants)
+        ]
+
+    def prompt(self, question: str, variant: Variant, evidence: Evidence) -> Prompt:
+        """The prompt that a variant would send, without sending it."""
+        return self._assemble(question, variant, evidence, self.generator(variant))
+
+    def generator(self, variant: Variant) -> Generator:
+        """The variant's language model with its adapter, loaded once a process."""
+        engine = engines.choose(variant.engine, variant.model, variant.adapter)
+        return _generators.get(
+            (engine, variant.model, variant.adapter),
+            lambda: GENERATORS.load(engine)(variant.model, variant.adapter),
+        )
+
+    def _assemble(self, question: str, variant: Variant, evidence: Evidence, generator: Generator) -> Prompt:
+        template = self.templates.get(variant.template)
+        chosen, arrange = [], list
+        if template.few_shot and variant.demonstrations > 0:
+            bank, seed = self.collection.demonstrations(), variant.decoding.seed
+            selector = SELECTORS.load(variant.selector)(self._embed, seed)
+            chosen = selector.select(question, bank, variant.demonstrations) if bank else []
+            arrange = arrangement(variant.order, question, chosen, bank, self._embed, seed)
+        return pack(template, question, evidence.hits, chosen, generator, variant.decoding.max_tokens, arrange)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        embedder = self._embedder()
+        if len(texts) == 1:
+            return embedder.embed(texts, "query")
+        return embedder.embed(texts)
+
+    def _abstention(self, text: str, variant: Variant, evidence: Evidence) -> Answer:
+        """The answer when no passage is near enough: no model was asked."""
+        return Answer(
+            question=evidence.question,
+            text=text,
+            variant=variant,
+            citations=(),
+            support=(),
+            abstained=True,
+            nearest=evidence.nearest,
+            hits=evidence.hits,
+            prompt=None,
+            generation=None,
+            seconds_retrieval=evidence.seconds,
+        )
+
+
+class _Remembering:
+    """An embedder that remembers its last queries and the bank of worked examples.
+
+    One question is embedded once, however many parts need it, and a bank once, however many questions are asked.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._queries: dict[str, Vectors] = {}
+        self._examples: dict[str, Vectors] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self._embedder.fingerprint
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._embedder.count_tokens(texts)
+
+    def embed(self, texts: Sequence[str], kind: Literal["passage", "query"] = "passage") -> Vectors:
+        if not texts or kind == "query" and len(texts) > 1:
+            return self._embedder.embed(texts, kind)
+        if kind == "passage":
+            return self._remembered(texts)
+        with self._lock:
+            if texts[0] not in self._queries:
+                if len(self._queries) >= 64:
+                    self._queries.pop(next(iter(self._queries)))
+                self._queries[texts[0]] = self._embedder.embed(texts, kind)
+            return np.array(self._queries[texts[0]])
+
+    def _remembered(self, texts: Sequence[str]) -> Vectors:
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._examples]
+            if len(self._examples) + len(new) > _MOST_EXAMPLES:
+                self._examples.clear()
+                new = list(dict.fromkeys(texts))
+            if new:
+                self._examples.update(zip(new, self._embedder.embed(new), strict=True))
+            return np.stack([self._examples[text] for text in texts])
+
+
+def _check_retrieval(question: str, settings: RetrieveSettings) -> None:
+    if not question.strip():
+        raise SettingsError("The question is empty.", "Type a question.")
+    for name in ("k", "depth"):
+        if getattr(settings, name) < 1:
+            raise SettingsError(f"{name} is {getattr(settings, name)}.", "It must be at least 1.")
+
+
+def _nothing_near(evidence: Evidence, settings: RetrieveSettings) -> bool:
+    """Whether retrieval found nothing that could hold the answer."""
+    if not evidence.hits:
+        return True
+    return evidence.nearest is not None and evidence.nearest < settings.abstain_below
+
+
+def _go_on(_: str) -> bool:
+    return True

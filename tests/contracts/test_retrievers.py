@@ -1,0 +1,70 @@
+"""What every retriever row must do."""
+
+import pytest
+
+from ragkit.catalog import EMBEDDERS, RETRIEVERS
+from ragkit.projection import Projection
+from ragkit.settings import RetrieveSettings
+from tests import library
+
+
+def build(name, collection, settings):
+    parts = {
+        "collection": collection,
+        "projection": Projection(collection),
+        "embedder": EMBEDDERS.load("hashing")(),
+        "settings": settings,
+    }
+    parts["dense"] = RETRIEVERS.load("dense")(**parts)
+    parts["words"] = RETRIEVERS.load("words")(**parts)
+    return RETRIEVERS.load(name)(**parts)
+
+
+@pytest.fixture
+def collection(home):
+    return library.filled(home)
+
+
+@pytest.fixture(params=RETRIEVERS.names)
+def retriever(request, collection):
+    return build(request.param, collection, RetrieveSettings())
+
+
+QUESTIONS = {
+    "Which two low-rank matrices does LoRA learn?": "lora.md",
+    "Who sleeps on the mat?": "cats.txt",
+    "Where does prefix tuning prepend key and value vectors?": "prefix.md",
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_passage_that_holds_the_answer_comes_first(retriever, collection, question):
+    assert collection.hits(retriever.retrieve(question, 3))[0].document == QUESTIONS[question]
+
+
+def test_at_most_k_distinct_chunks_best_first(retriever):
+    scored = retriever.retrieve("low-rank matrices and cats on mats", 3)
+    scores = [score for _, score in scored]
+    assert len(scored) <= 3
+    assert len({chunk for chunk, _ in scored}) == len(scored)
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_only_the_named_documents_are_searched(retriever, collection):
+    scored = retriever.retrieve("Which low-rank matrices does LoRA learn?", 10, ["cats.txt", "prefix.md"])
+    assert {hit.document for hit in collection.hits(scored)} <= {"cats.txt", "prefix.md"}
+    assert retriever.retrieve("LoRA", 10, []) == []
+
+
+def test_the_same_question_gives_the_same_order(retriever):
+    question = "What is prepended to a layer?"
+    assert retriever.retrieve(question, 5) == retriever.retrieve(question, 5)
+
+
+@pytest.mark.parametrize("fusion", ["convex", "rrf"])
+def test_hybrid_finds_what_only_one_of_its_parts_finds(collection, fusion):
+    hybrid = build("hybrid", collection, RetrieveSettings(fusion=fusion))
+    words = build("words", collection, RetrieveSettings())
+    question = "sleeping"  # the hashing embedder does not stem, the full-text index does
+    assert collection.hits(words.retrieve(question, 1))[0].document == "cats.txt"
+    assert collection.hits(hybrid.retrieve(question, 1))[0].document == "cats.txt"

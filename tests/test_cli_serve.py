@@ -1,0 +1,72 @@
+"""`ragkit ui`: one address, one machine, one clean end."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, TRACEBACK, ragkit
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_port_in_use_is_one_sentence(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = ragkit("ui", "--port", str(port), home=home, expect=1)
+    assert f"Port {port} on 127.0.0.1 is in use." in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_ui_serves_this_machine_alone_and_stops_cleanly(home: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-m", "ui.cli", "ui", "--port", str(port)],
+        cwd=tmp_path,
+        env={**os.environ, "RAGKIT_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == f"ragkit is at http://127.0.0.1:{port}\n"
+            assert _handshake(port, f"127.0.0.1:{port}") == http.HTTPStatus.SWITCHING_PROTOCOLS
+            assert _handshake(port, "evil.example") == http.HTTPStatus.FORBIDDEN
+        finally:
+            running.send_signal(signal.SIGINT)
+            _, errors = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert not TRACEBACK.search(errors)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)
+    pytest.fail("the server is still there")
+
+
+def _handshake(port: int, host: str) -> int:
+    """Status of a WebSocket handshake that names this host, as a rebound web page would."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Host": host, "Origin": f"http://{host}"}
+    connection.request("GET", "/_stcore/stream", headers=upgrade | key)
+    status = connection.getresponse().status
+    connection.close()
+    return status

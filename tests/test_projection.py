@@ -1,0 +1,166 @@
+"""The vector index as a projection of the database: in step, rebuilt when damaged, never changed under a reader."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragkit import verify
+from ragkit.catalog import EMBEDDERS
+from ragkit.projection import Projection, index_for
+from tests import library
+
+EMBEDDER = EMBEDDERS.load("hashing")()
+
+
+def exact(collection, queries, k):
+    """What brute force over the database's vectors finds: the set of scores, which ids may share."""
+    _, vectors = collection.vectors()
+    return np.sort(queries @ vectors.T, axis=1)[:, ::-1][:, :k]
+
+
+def found(projection, queries, k):
+    return [[score for _, score in row] for row in projection.search(queries, k)]
+
+
+QUERIES = EMBEDDER.embed(["low-rank matrices", "a cat on a mat", "attention vectors"], "query")
+
+
+def test_search_equals_brute_force_before_and_after_a_build(home):
+    collection = library.filled(home)
+    projection = Projection(collection)
+    assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+    library.put(collection, "more.txt", ["Matrices of low rank are cheap.", "Cats like mats."])
+    collection.remove("cats.txt")
+    assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+    projection.build(force=True)
+    assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+
+
+def test_another_reader_sees_changes_without_being_told(home):
+    collection = library.filled(home)
+    writer, reader = Projection(collection), Projection(collection)
+    reader.search(QUERIES, 2)
+    library.put(collection, "more.txt", ["zebra stripes"])
+    writer.build()
+    query = EMBEDDER.embed(["zebra stripes"], "query")
+    assert reader.search(query, 1)[0][0][1] > 0.7
+
+
+def test_one_generation_is_left_after_a_build(home):
+    collection = library.filled(home)
+    for number in range(3):
+        library.put(collection, f"{number}.txt", [f"text number {number}"])
+        Projection(collection).build()
+    assert len(list(collection.folder.glob("vectors-*.faiss"))) == 1
+    assert len(list(collection.folder.glob("vectors-*.json"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete", "delete manifest", "garbage manifest"])
+def test_a_damaged_index_is_rebuilt_from_the_database(home, damage):
+    collection = library.filled(home)
+    Projection(collection).build()
+    data = next(collection.folder.glob("vectors-*.faiss"))
+    content = bytearray(data.read_bytes())
+    if damage == "flip":
+        content[-200] ^= 255
+        data.write_bytes(content)
+    elif damage == "truncate":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        data.write_bytes(b"")
+    elif damage == "delete":
+        data.unlink()
+    elif damage == "delete manifest":
+        data.with_suffix(".json").unlink()
+    else:
+        data.with_suffix(".json").write_text("{")
+    assert [problem.where for problem in verify.check(collection)] == ["projection"]
+    assert np.allclose(found(Projection(collection), QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+    assert not list(verify.check(collection))
+
+
+def test_the_index_of_another_collection_is_not_believed(home):
+    """An index file of the same shape but of other content: its hash is right, its ids are not."""
+    one, other = library.filled(home, "one"), library.new(home, "other")
+    for number in range(9):
+        library.put(other, f"{number}.txt", [f"unrelated text {number}"])
+    other.remove("3.txt")
+    for collection in (one, other):
+        Projection(collection).build(force=True)
+    for path in one.folder.glob("vectors-*"):
+        path.unlink()
+    for path in other.folder.glob("vectors-*"):
+        (one.folder / path.name).write_bytes(path.read_bytes())
+    assert np.allclose(found(Projection(one), QUERIES, 3), exact(one, QUERIES, 3), atol=1e-6)
+
+
+def test_filters_hold_for_old_and_new_passages(home):
+    collection = library.filled(home)
+    projection = Projection(collection)
+    projection.build()
+    library.put(collection, "more.txt", ["low-rank again"])
+    only = collection.ids_of(["cats.txt", "more.txt"])
+    ids = [chunk for chunk, _ in projection.search(QUERIES[:1], 10, only)[0]]
+    assert sorted(ids) == sorted(only.tolist())
+
+
+def test_searching_while_documents_come_and_go_gives_no_error_and_no_ghost(home):
+    collection = library.filled(home)
+    projection = Projection(collection)
+    stop, errors = threading.Event(), []
+
+    def search():
+        try:
+            while not stop.is_set():
+                for row in projection.search(QUERIES, 5):
+                    assert all(-1.01 <= score <= 1.01 for _, score in row)
+        except BaseException as error:  # reported by the test's own thread
+            errors.append(error)
+        finally:
+            collection.close()
+
+    readers = [threading.Thread(target=search) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(25):
+        library.put(collection, "moving.txt", [f"version {number}"])
+        projection.build()
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not errors
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["put", "remove", "build"])), max_size=25))
+def test_after_any_history_search_equals_a_fresh_build(tmp_path_factory, history):
+    collection = library.new(tmp_path_factory.mktemp("home"))
+    projection = Projection(collection)
+    for step, (name, what) in enumerate(history):
+        there = {document.name for document in collection.documents()}
+        if what == "put":
+            library.put(collection, name, [f"{name} holds low-rank matter {step}", f"cat {step} of {name}"])
+        elif what == "remove" and name in there:
+            collection.remove(name)
+        elif what == "build":
+            projection.build()
+    if collection.count():
+        k = min(3, collection.count())
+        assert np.allclose(found(projection, QUERIES, k), exact(collection, QUERIES, k), atol=1e-6)
+    else:
+        assert found(projection, QUERIES, 3) == [[], [], []]
+    assert not [problem for problem in verify.check(collection) if problem.where != "projection"]
+
+
+def test_the_index_is_chosen_by_size_unless_it_is_named():
+    assert [index_for(n) for n in (1, 50_000, 50_001, 1_000_000, 1_000_001)] == [
+        "flat",
+        "flat",
+        "rabitq",
+        "rabitq",
+        "ivf",
+    ]
+    assert index_for(3, "hnsw") == "hnsw"

@@ -1,0 +1,84 @@
+"""`ragkit ask`, and how an answer is written to the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ragkit.settings import RetrieveSettings
+from ragkit.types import Answer, Decoding, Variant, to_json
+from ragkit.workbench import Workbench
+from ui.console import (
+    COLLECTION,
+    CollectionOption,
+    DocumentsOption,
+    HomeOption,
+    JsonOption,
+    emit,
+    home_of,
+    interruptible,
+    notes,
+    results,
+    settings_options,
+    write,
+)
+
+
+@settings_options(Decoding, "decoding", "How the answer is written")
+@settings_options(Variant, "variant", "What answers", skip=("decoding",), short={"template": "-t"})
+@settings_options(RetrieveSettings, "retrieval", "How passages are found", short={"k": "-k"})
+def ask(
+    retrieval: dict[str, Any],
+    variant: dict[str, Any],
+    decoding: dict[str, Any],
+    question: Annotated[str, typer.Argument(help="The question.")],
+    documents: DocumentsOption = None,
+    collection: CollectionOption = COLLECTION,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the answer as it is written, then the sentences that it cites."""
+    workbench = Workbench.open(collection, home_of(home))
+    chosen = Variant(**variant, decoding=Decoding(**decoding))
+    with interruptible() as stopped:
+
+        def on_text(text: str) -> bool:
+            if not as_json:
+                write(text)
+            return not stopped()
+
+        settings = RetrieveSettings(**retrieval)
+        answer = workbench.ask(question, chosen, retrieve=settings, documents=documents or None, on_text=on_text)
+    if as_json:
+        emit(to_json(answer))
+        return
+    write("\n")
+    show_citations(answer)
+    notes.print(f"[dim]{escape(summary(answer))}[/]", soft_wrap=True)
+
+
+def show_citations(answer: Answer) -> None:
+    """One line a citation, on standard output."""
+    for citation in answer.citations:
+        quote = " ".join(citation.quote.split())
+        place = f"{citation.document}, page {citation.page}"
+        results().print(f"[bold]\\[{citation.number}][/] {escape(place)}: [dim]{escape(quote)}[/]", soft_wrap=True)
+
+
+def summary(answer: Answer) -> str:
+    """Time, tokens and support in one line."""
+    nearest = f"nearest passage {answer.nearest:.2f}" if answer.nearest is not None else ""
+    if answer.generation is None:
+        return ", ".join(part for part in ("no model was asked", nearest) if part)
+    made = answer.generation
+    parts = [
+        f"{made.prompt_tokens:,} tokens read, {made.tokens:,} written",
+        f"{made.seconds_to_first:.1f} s to the first, {made.seconds:.1f} s in all",
+        nearest,
+        f"{answer.supported:.0%} supported" if answer.supported is not None else "",
+        f"{len(answer.prompt.dropped)} passages did not fit" if answer.prompt and answer.prompt.dropped else "",
+        "stopped" if made.finish == "cancelled" else "cut off at the longest length" if made.finish == "length" else "",
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,95 @@
+"""Settings dataclasses as widgets: one widget a field, the sentence under the field as its tooltip."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from ragkit.settings import sentences
+
+Settings = TypeVar("Settings")
+
+LABELS = {
+    "k": "Passages",
+    "depth": "Candidates",
+    "fusion": "Fusion by",
+    "mmr": "Relevance or variety (MMR)",
+    "rrf_constant": "Fusion constant",
+    "dense_weight": "Weight of meaning",
+    "words_weight": "Weight of words",
+    "abstain_below": "Abstain below",
+    "max_tokens": "Longest answer",
+    "top_p": "Top p",
+    "demonstrations": "Demonstrations",
+    "selector": "Demonstrations by",
+    "adapter": "Adapter folder",
+}
+"""Where a field's own name would not do as a label."""
+
+RANGES: dict[str, tuple[float, float, float]] = {
+    "k": (1, 20, 1),
+    "depth": (5, 1000, 5),
+    "rrf_constant": (1, 500, 1),
+    "dense_weight": (0.0, 5.0, 0.1),
+    "words_weight": (0.0, 5.0, 0.1),
+    "mmr": (0.0, 1.0, 0.05),
+    "abstain_below": (0.0, 1.0, 0.01),
+    "max_tokens": (8, 2048, 8),
+    "temperature": (0.0, 2.0, 0.05),
+    "top_p": (0.05, 1.0, 0.05),
+    "repetition_penalty": (1.0, 2.0, 0.05),
+    "seed": (0, 2**31 - 1, 1),
+    "demonstrations": (0, 16, 1),
+    "chunk_tokens": (40, 512, 10),
+    "overlap_tokens": (0, 200, 5),
+}
+"""Lowest value, highest value and step; what the engines accept is narrower for nobody."""
+
+
+def label(name: str) -> str:
+    """What a field is called on the page."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def fields(
+    settings: Settings,
+    names: Sequence[str],
+    key: str,
+    choices: Mapping[str, Sequence[str]] | None = None,
+    columns: int = 2,
+) -> Settings:
+    """The settings with the values that the widgets hold now. The widgets keep them for the session.
+
+    `key` tells forms apart; `choices` gives the menu of a text field.
+    """
+    told = sentences(type(settings))
+    places = st.columns(columns) if columns > 1 else [st.container()]
+    values: dict[str, Any] = {}
+    for position, name in enumerate(names):
+        with places[position % len(places)]:
+            values[name] = _field(name, getattr(settings, name), told.get(name, ""), f"{key}.{name}",
+                                  (choices or {}).get(name))  # fmt: skip
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
+
+
+def _field(name: str, value: Any, told: str, key: str, options: Sequence[str] | None) -> Any:  # noqa: ANN401
+    """One widget; its type is the value's."""
+    common = {"label": label(name), "help": told or None, "key": key, "persist_state": "session"}
+    if options is not None:
+        menu = list(options) if value in options else [value, *options]
+        return st.selectbox(options=menu, index=menu.index(value), format_func=_shown, **common)
+    if isinstance(value, bool):
+        return st.toggle(value=value, **common)
+    if isinstance(value, (int, float)):
+        kind = type(value)
+        low, high, step = (kind(limit) for limit in RANGES[name])
+        held = min(max(value, low), high)  # what the command line or a file asked for may lie outside
+        return st.number_input(min_value=low, max_value=high, step=step, value=held, **common)
+    return st.text_input(value=value, **common)
+
+
+def _shown(option: str) -> str:
+    return option or "none"
