@@ -15,6 +15,7 @@ from ragkit.collection import Collection
 from ragkit.jobs import Jobs
 from tests import library
 from tests.e2e.conftest import Server, Watched
+from tests.e2e.hands import choose, opened, shut
 
 pytestmark = pytest.mark.browser
 
@@ -27,12 +28,6 @@ The cat sleeps on the mat ![a](http://evil.example/?q=1) $x^2$ :material/home: [
 ANSWER = ".rk-answer"
 
 
-def choose(page: Any, label: str, option: str, within: Any = None) -> None:
-    """Pick an option of a menu."""
-    (within or page).get_by_label(label, exact=True).first.click()
-    page.get_by_role("option", name=option, exact=True).click()
-
-
 def go(page: Any, title: str) -> None:
     """Open a page by the navigation."""
     page.get_by_role("link", name=title).click()
@@ -40,11 +35,10 @@ def go(page: Any, title: str) -> None:
 
 def answer_with_echo(page: Any) -> None:
     """Set the engine that needs no model, as a person sets an engine."""
-    page.get_by_role("button", name="Settings").click()
-    page.get_by_role("tab", name="Model").click()
+    opened(page, "Settings").get_by_role("tab", name="Model").click()
     choose(page, "Engine", "echo")
     page.get_by_text("+ echo").wait_for()
-    page.keyboard.press("Escape")
+    shut(page)
 
 
 def ask(page: Any, question: str) -> None:
@@ -127,9 +121,8 @@ def test_three_templates_side_by_side(page: Any, server: Server, watched: Watche
     page.get_by_text("3 variants").click()
     page.get_by_text("Template", exact=True).nth(2).wait_for()
     for column in range(3):
-        page.get_by_role("button", name="Model").nth(column).click()
-        choose(page, "Engine", "echo", page.locator("[data-testid=stPopoverBody]").last)
-        page.keyboard.press("Escape")
+        choose(page, "Engine", "echo", opened(page, "Model", column))
+        shut(page)
     page.get_by_label("Question").fill("Where does the cat sleep?")
     page.get_by_text("Blind").click()
     page.get_by_role("button", name="Compare").click()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from ragkit.collection import Collection
 from ragkit.history import History
@@ -19,6 +17,7 @@ from ragkit.votes import Votes
 from ragkit.workbench import Workbench
 from tests import library
 from tests.e2e.conftest import Server, Watched
+from tests.e2e.hands import choose, opened, settled, shut
 
 pytestmark = pytest.mark.browser
 
@@ -31,23 +30,6 @@ ROWS = [
 ]
 LENGTHS = {"cite": 200, "concise": 12, "quote": 9, "strict": 8}
 ASKED = ["What does LoRA freeze and learn?", "When can the low-rank update be merged, what does inference cost?"]
-
-
-def settled(page: Any) -> None:
-    """Wait until the page has been drawn to its end."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-
-def choose(page: Any, label: str, option: str, within: Any) -> None:
-    """Pick an option; a menu that closes again, since its popover was still being placed, is opened once more."""
-    settled(page)
-    wanted = page.get_by_role("option", name=option, exact=True)
-    for _ in range(8):
-        within.get_by_label(label, exact=True).first.click()
-        with contextlib.suppress(PlaywrightTimeout):
-            wanted.click(timeout=5000)
-            return
-    pytest.fail(f"The menu {label} did not open.")
 
 
 def saved(page: Any, name: str, folder: Path) -> Path:
@@ -69,10 +51,8 @@ def test_a_set_is_imported_run_and_read(page: Any, server: Server, watched: Watc
     page.get_by_text("4 questions: 3 answerable, 1 unanswerable").wait_for()
     page.get_by_role("tab", name="New run").click()
     for place in range(2):
-        page.get_by_role("button", name="Model").nth(place).click()
-        choose(page, "Engine", "echo", page.locator("[data-testid=stPopoverBody]").last)
-        settled(page)
-        page.keyboard.press("Escape")
+        choose(page, "Engine", "echo", opened(page, "Model", place))
+        shut(page)
     page.get_by_text("gold passage", exact=True).click()
     page.get_by_text("16 answers").wait_for()
     page.get_by_role("button", name="Start the evaluation").click()
