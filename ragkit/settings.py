@@ -59,6 +59,58 @@ class RetrieveSettings:
     """Say that the documents do not say when no passage is nearer to the question than this cosine; 0: never."""
 
 
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """How an adapter is trained. A value of 0 or nothing takes the default of the method and the model's size."""
+
+    task: Literal["generate", "extract"] = "generate"
+    """Write answers with a language model (generate), or quote them from the passage with an encoder (extract)."""
+    base: str = "smollm2-135m"
+    """Model to tune: a built-in name, a folder or a hub id; for extract an encoder such as minilm."""
+    method: str = "lora"
+    """What is trained: a low-rank adapter beside the weights (lora), or all weights (full)."""
+    template: str = "grounded"
+    """Prompt template through which rows are rendered, and through which the adapter is asked later."""
+    rank: int = 0
+    """Rank of the LoRA matrices; higher learns more and weighs more."""
+    alpha: int = 0
+    """Scale of the LoRA update: its weight is alpha / rank (alpha / sqrt(rank) with rsLoRA); usually twice the rank."""
+    dropout: float = 0.05
+    """Share of the LoRA input that is left out at random in each step."""
+    rslora: bool = False
+    """Rank-stabilised LoRA: scales by the square root of the rank, so that high ranks learn as fast as low ones."""
+    dora: bool = False
+    """DoRA: learns the weights' direction and length apart; a little better at low ranks, slower."""
+    learning_rate: float = 0.0
+    """Largest step size, reached after the warm-up."""
+    sweep: bool = False
+    """Try a third, one and three times the learning rate on a tenth of the data first, and take the best."""
+    epochs: float = 0.0
+    """How often each row is seen."""
+    batch: int = 16
+    """Rows in one step of the optimiser."""
+    batch_tokens: int = 4096
+    """Tokens, padding included, that go through the model at once; lower takes less memory."""
+    max_tokens: int = 2048
+    """Longest row in tokens of the model; longer rows are left out and counted."""
+    passages: int = 5
+    """Passages in a row: the gold one and others that retrieval found."""
+    absent: float = 0.15
+    """Share of the answerable rows whose gold passage is taken away, with the abstaining answer as the target."""
+    shared_evidence: bool = True
+    """Questions on one gold passage share the evidence found for one of them, so its prompt is computed once."""
+    holdout: float = 0.1
+    """Share of the documents whose rows are held out, to see when to stop."""
+    patience: int = 3
+    """Stop after so many looks at the held-out loss without an improvement; 0 never stops early."""
+    looks: int = 10
+    """How often the held-out loss is measured over the whole training."""
+    checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, about a third slower."""
+    seed: int = 0
+    """Seed of the order of rows, of dropout and of new weights."""
+
+
 def check_names(cls: type, values: dict[str, Any]) -> None:
     """Raise SettingsError for a name that is no field of the settings class."""
     names = [part.name for part in dataclasses.fields(cls)]

@@ -207,6 +207,24 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a span reader quotes from the passages of a question."""
+
+    passage: int
+    """Index of the passage among those that were read, from 0."""
+    start: int
+    end: int
+    """`passages[passage][start:end] == text`."""
+    text: str
+    margin: float
+    """By how much the span's score exceeds that of "not here", in logits."""
+    confidence: float
+    """Calibrated probability that the span answers the question, 0 to 1."""
+    answered: bool
+    """Whether the confidence reaches the reader's threshold."""
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """A mark `[number]` in an answer, resolved to the sentence that supports it best."""
 
