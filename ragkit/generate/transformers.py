@@ -10,25 +10,18 @@ from typing import Any
 import peft
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
-from transformers.utils import logging
 
 from ragkit import models
 from ragkit.errors import ModelError
-from ragkit.generate.stream import ControlTokens, OnText, Stream, as_plain_text, check_room
+from ragkit.generate.chat import ChatTokenizer, cannot_load
+from ragkit.generate.stream import OnText, Stream, check_room
 from ragkit.types import Decoding, Generation, Prompt
-
-_MAX_CONTEXT = 32_768
-"""Longer contexts are cut to this: a prompt of that size already takes minutes on a CPU."""
-_FALLBACK_CONTEXT = 2048
-"""For models that set no limit of their own (T5 has relative positions and was trained on 512 to 2,048 tokens)."""
 
 
 class TransformersGenerator:
@@ -39,50 +32,38 @@ class TransformersGenerator:
     """
 
     def __init__(self, model: str, adapter: str = "") -> None:
-        logging.disable_progress_bar()
         found = models.resolve(model, "generator")
         folder = models.as_safetensors(found)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._chat = ChatTokenizer(model)
+        self._tokenizer = self._chat.tokenizer
+        config = self._chat.config
+        kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         try:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             loaded = kind.from_pretrained(
                 folder, dtype=_dtype(config, self._device), use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            hint = "It must be a causal or seq2seq model that transformers knows without code of its own."
-            raise ModelError(f"The model {model!r} cannot be loaded: {reason}", hint) from error
+            raise cannot_load(model, error) from error
         self._model: Any = _with_adapter(loaded, Path(adapter).expanduser(), found) if adapter else loaded
         self._model.to(self._device).eval()
-        self.context_tokens = _context(config, self._tokenizer)
-        added = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
-        self._control = ControlTokens([*self._tokenizer.all_special_tokens, *added])
+        self.context_tokens = self._chat.context_tokens
         self._lock = threading.Lock()
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without special tokens."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        return self._chat.count_tokens(text)
 
     def render(self, prompt: Prompt) -> str:
         """The exact text that the model reads; control tokens in people's and documents' text are broken up."""
-        safe = self._control.safe(prompt)
-        if not prompt.chat:
-            return safe.text
-        if not self._tokenizer.chat_template:
-            return as_plain_text(safe)
-        messages = [{"role": message.role, "content": message.text} for message in safe.messages]
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return self._chat.render(prompt)
 
     def generate(self, prompt: Prompt, decoding: Decoding, on_text: OnText) -> Generation:
         """Answer the prompt; stops within a token once `on_text` returns False. Raises PromptTooLong."""
         with self._lock, torch.inference_mode():
             stream = Stream(on_text, prompt.stop)
-            marked = prompt.chat and bool(self._tokenizer.chat_template)
-            inputs = self._tokenizer(
-                self.render(prompt), add_special_tokens=not marked, return_tensors="pt", verbose=False
-            )
+            plain = not self._chat.marked(prompt)
+            inputs = self._tokenizer(self.render(prompt), add_special_tokens=plain, return_tensors="pt", verbose=False)
             inputs = {name: inputs[name].to(self._device) for name in ("input_ids", "attention_mask")}
             prompt_tokens = int(inputs["input_ids"].shape[1])
             check_room(prompt_tokens, decoding, self.context_tokens)
@@ -175,15 +156,6 @@ def _dtype(config: Any, device: str) -> torch.dtype:  # noqa: ANN401 - a transfo
         saved = getattr(config, "dtype", None)
         return saved if isinstance(saved, torch.dtype) else torch.float32
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
-def _context(config: Any, tokenizer: Any) -> int:  # noqa: ANN401
-    for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
-        limit = getattr(config, name, None)
-        if isinstance(limit, int) and limit > 0:
-            return min(limit, _MAX_CONTEXT)
-    limit = tokenizer.model_max_length
-    return int(limit) if limit < _MAX_CONTEXT else _FALLBACK_CONTEXT
 
 
 def _with_adapter(model: Any, folder: Path, base: models.ResolvedModel) -> Any:  # noqa: ANN401
