@@ -7,12 +7,17 @@ from pathlib import Path
 
 from ragkit.errors import CollectionError
 from ragkit.jobs import JOBS_SCHEMA
+from ragkit.promotions import PROMOTIONS_SCHEMA
 from ragkit.runs import RUNS_SCHEMA
 from ragkit.sets import SETS_SCHEMA
 from ragkit.votes import VOTES_SCHEMA
 
-FORMAT = 1
-"""Format version, kept in `PRAGMA user_version`; a newer one is refused, an older one migrated."""
+FORMAT = 2
+"""Format version, kept in `PRAGMA user_version`; a newer one is refused, an older one migrated.
+
+1: documents, then the comparison lab, whose tables came without a new number: a database of format 1 may lack them.
+2: promotions of adapters.
+"""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -138,13 +143,27 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
                 "Update ragkit to open it; nothing was changed.",
             )
         if version < FORMAT:
-            tables = _TABLES + JOBS_SCHEMA + SETS_SCHEMA + RUNS_SCHEMA + VOTES_SCHEMA
-            connection.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={FORMAT};COMMIT;")
+            _migrate(connection)
     except sqlite3.DatabaseError as error:
         raise CollectionError(
             f"{path} is not a readable ragkit database ({error}).",
             "Restore it from a backup, or move the folder away and ingest the documents again.",
         ) from error
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a new database or one of an older format up to this one, in one transaction: all of it or nothing.
+
+    Up to format 2 nothing but tables were added, so creating those that are missing is the whole of it. A process that
+    waited for another one's migration finds everything there and changes nothing.
+    """
+    tables = _TABLES + JOBS_SCHEMA + SETS_SCHEMA + RUNS_SCHEMA + VOTES_SCHEMA + PROMOTIONS_SCHEMA
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={FORMAT};COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def prepare_staging(connection: sqlite3.Connection) -> None:
