@@ -36,7 +36,7 @@ class GoldPages:
     def holds(self, question: Question) -> bool:
         """Whether the documents hold the answer: a gold page, or a page with a gold answer in it."""
         if question.gold:
-            return any(self._pages(gold) for gold in question.gold)
+            return any(self.places(gold) for gold in question.gold)
         if question.passage:
             return False  # `located` did not find it
         query = "SELECT 1 FROM pages WHERE instr(lower(text), lower(?)) LIMIT 1"
@@ -52,7 +52,7 @@ class GoldPages:
             return Evidence(question.question, (hit,), None)
         found: list[tuple[int, float]] = []
         for gold in question.gold:
-            for document, page in self._pages(gold):
+            for document, page in self.places(gold):
                 found += [(chunk, gold.gain) for chunk, _ in self._collection.chunks(document, page)]
         hits = self._collection.hits(found)
         best = holding(question, hits) if question.answerable else []
@@ -60,7 +60,7 @@ class GoldPages:
         ranked = tuple(replace(hit, rank=rank) for rank, hit in enumerate(chosen[:GOLD_PASSAGES], start=1))
         return Evidence(question.question, ranked, None) if ranked else None
 
-    def _pages(self, gold: Gold) -> list[tuple[int, int]]:
+    def places(self, gold: Gold) -> list[tuple[int, int]]:
         """(document id, page number) of what a gold page names, ten at most."""
         rows = self._collection.connection.execute(
             "SELECT d.id, p.number FROM pages p JOIN documents d ON d.id = p.document WHERE (?1 = '' OR d.name = ?1)"
