@@ -57,6 +57,10 @@ class RetrieveSettings:
     """Cross-encoder: a folder or a hub id."""
     abstain_below: float = 0.3
     """Say that the documents do not say when no passage is nearer to the question than this cosine; 0: never."""
+    reader: str = "auto"
+    """Reader that quotes the answer from the passages: the collection's (auto), an adapter's name, or none (empty)."""
+    reader_abstains: bool = True
+    """Say that the documents do not say, without asking the language model, when the reader finds no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ class TuneSettings:
     """Rank of the LoRA matrices; higher learns more and weighs more."""
     alpha: int = 0
     """Scale of the LoRA update: its weight is alpha / rank (alpha / sqrt(rank) with rsLoRA); usually twice the rank."""
-    dropout: float = 0.05
-    """Share of the LoRA input that is left out at random in each step."""
+    dropout: float = 0.0
+    """Share of the LoRA input that is left out at random in each step; any of it slows training by a tenth or more."""
     rslora: bool = False
     """Rank-stabilised LoRA: scales by the square root of the rank, so that high ranks learn as fast as low ones."""
     dora: bool = False

@@ -26,9 +26,9 @@ Scores = NDArray[np.float32]
 MAX_TOKENS = 384
 """Longest window: question, passage and marks, in the encoder's tokens."""
 STRIDE = 64
-"""Tokens that two windows of a long passage share."""
-_MAX_QUESTION = 96
-"""Tokens of the question that are read; more would leave a passage no room."""
+"""Tokens that two windows of a long passage share; fewer where windows are shorter, a sixth of their length."""
+_QUESTION = 0.25
+"""Share of a window that the question may take; what is longer is cut, as it would leave a passage no room."""
 LONGEST_SPAN = 30
 """Tokens of the longest span: 99 % of SQuAD's answers are shorter."""
 
@@ -62,9 +62,11 @@ class PairEncoder:
     def windows(self, question: str, passages: Sequence[str]) -> list[Window]:
         """Windows over all passages, in their order; a passage that is too long for one gets several."""
         asked = self._tokenizer.encode(question, add_special_tokens=False)
-        if len(asked.ids) > _MAX_QUESTION:
-            question = question[: asked.offsets[_MAX_QUESTION - 1][1]]
-        self._tokenizer.enable_truncation(self._max_tokens, stride=STRIDE, strategy="only_second")
+        most = int(self._max_tokens * _QUESTION)
+        if len(asked.ids) > most:
+            question = question[: asked.offsets[most - 1][1]]
+        stride = min(STRIDE, self._max_tokens // 6)
+        self._tokenizer.enable_truncation(self._max_tokens, stride=stride, strategy="only_second")
         try:
             encodings = self._tokenizer.encode_batch([(question, passage) for passage in passages])
         finally:
@@ -136,7 +138,8 @@ def read(windows: Sequence[Window], starts: Sequence[Scores], ends: Sequence[Sco
         if pairs[first, last] > best:
             best = float(pairs[first, last])
             begin, stop = window.offsets[places[first]], window.offsets[places[last]]
-            assert begin is not None and stop is not None
+            assert begin is not None
+            assert stop is not None
             chosen = (window.passage, begin[0], stop[1])
     if chosen[0] < 0:
         return (*chosen, -math.inf)

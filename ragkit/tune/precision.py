@@ -1,0 +1,39 @@
+"""Numbers: where training runs, and in which type."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+
+def device() -> torch.device:
+    """A GPU where PyTorch can use one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def half() -> torch.dtype:
+    """bfloat16 where the processor or the GPU computes in it, else float32. Frozen weights are kept in this type."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def mixed(model: torch.nn.Module) -> contextlib.AbstractContextManager[object]:
+    """For a model in float32, such as one whose weights all learn: matrix products in `half()`.
+
+    A model that is in bfloat16 itself needs none of this, and is faster without: nothing is cast.
+    """
+    first = next(model.parameters())
+    if half() == torch.float32 or first.dtype != torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(first.device.type, dtype=half())
+
+
+def attention() -> str:
+    """Name of the attention that trains fastest.
+
+    On a CPU, PyTorch's fused attention spends more time in its backward pass than the whole rest of a small encoder:
+    plain matrix products train MiniLM 2.6 times as fast (5.7 k against 2.2 k tokens a second, dropout off in both).
+    """
+    return "sdpa" if torch.cuda.is_available() else "eager"
