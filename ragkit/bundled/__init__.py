@@ -1,0 +1,1 @@
+"""Adapters that come with ragkit: one read-only folder each."""
