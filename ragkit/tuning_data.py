@@ -43,7 +43,7 @@ class Sources:
     """Where training data is taken from."""
 
     files: tuple[str, ...] = ()
-    """JSON lines, CSV, SQuAD JSON or BEIR folders with answers."""
+    """JSON lines, CSV or SQuAD JSON: questions with their answers."""
     sets: tuple[str, ...] = ()
     """Evaluation sets of the collection. What is trained on can no longer be evaluated on."""
     votes: bool = False
@@ -217,11 +217,13 @@ class _Making:
     def rows(self, pairs: Sequence[Pair], shown: Sequence[Shown]) -> tuple[list[Row], list[str]]:
         """Rows, and for each the name of its passage."""
         taken = self._taken_away(pairs, shown)
-        made = []
+        made: list[tuple[Row, str]] = []
+        groups: dict[str, str] = {}  # sources may name the document of one passage differently
         for place, (pair, seen) in enumerate(zip(pairs, shown, strict=True)):
             row = self._row(pair, taken.get(place, seen), place in taken)
             if row is not None:
-                made.append((row, seen.key or row.id))
+                key = seen.key or row.id
+                made.append((replace(row, group=groups.setdefault(key, row.group)), key))
         if self._reads and self.passages.empty:
             self.warnings.append(
                 "The collection has no documents: every row shows its own passage only, and the model does not learn to"
@@ -234,9 +236,8 @@ class _Making:
                 " was put in place of the last passage."
             )
         fit = self._fitting([row for row, _ in made])
-        return [row for (row, _), fits in zip(made, fit, strict=True) if fits], [
-            key for (_, key), fits in zip(made, fit, strict=True) if fits
-        ]
+        kept = [each for each, fits in zip(made, fit, strict=True) if fits]
+        return [row for row, _ in kept], [key for _, key in kept]
 
     def _taken_away(self, pairs: Sequence[Pair], shown: Sequence[Shown]) -> dict[int, Shown]:
         """What rows show whose gold passage is taken away, by place; pairs that share evidence share this, too."""

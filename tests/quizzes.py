@@ -1,0 +1,86 @@
+"""Questions on small documents, and a tiny tokenizer to count their tokens: what tests of training data start from."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from ragkit.prompt.store import bundled
+from ragkit.settings import RetrieveSettings, TuneSettings
+from ragkit.tuning_data import Pair, prepare
+from ragkit.workbench import Workbench
+from tests import library
+
+CITIES = ["Paris", "Oslo", "Lima", "Cairo", "Quito", "Riga"]
+THINGS = ["crane", "lathe", "press", "kiln"]
+WORDS = ["the", "stands", "in", "weighs", "tonnes", "machine", "answer", "passages", "documents"]
+CHAT = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+ABSTENTION = bundled()["grounded"][0].abstain
+RETRIEVE = RetrieveSettings()
+
+
+def page(city: str, thing: str) -> str:
+    weight = 10 * CITIES.index(city) + THINGS.index(thing) + 100
+    return f"The {thing} of {city} stands in hall {thing}{city}. It weighs {weight} tonnes and is painted blue."
+
+
+def text_pairs() -> list[Pair]:
+    """Two questions that are answered and one that is not on every page."""
+    found = []
+    for city, thing in product(CITIES, THINGS):
+        text, name = page(city, thing), f"{thing}-{city}"
+        weight = re.findall(r"\d+ tonnes", text)[0]
+        found += [
+            Pair(f"{name}-1", f"How much does the {thing} of {city} weigh?", (weight, weight[:3]), passage=text),
+            Pair(f"{name}-2", f"Where does the {thing} of {city} stand?", (f"hall {thing}{city}",), passage=text),
+            Pair(f"{name}-3", f"Who built the {thing} of {city} by hand?", (), passage=text),
+        ]
+    return found
+
+
+PAIRS = text_pairs()
+
+
+def save_base(folder: Path) -> str:
+    """A folder with a tiny model; only its tokenizer and its context are read."""
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<unk>", "<pad>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
+    trained.train_from_iterator([*WORDS * 5, *(page(city, thing) for city, thing in product(CITIES, THINGS))], trainer)
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=trained,
+        eos_token="<|end|>",
+        pad_token="<pad>",
+        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"],
+    )
+    made.chat_template = CHAT
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = LlamaConfig(vocab_size=len(made), max_position_embeddings=4096, eos_token_id=made.eos_token_id, **sizes)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    made.save_pretrained(folder)
+    return str(folder)
+
+
+def workbench(home: Path) -> Workbench:
+    """A document for every city, with a page for every thing."""
+    collection = library.new(home)
+    for city in CITIES:
+        library.put(collection, f"{city}.md", [page(city, thing) for thing in THINGS])
+    return Workbench(collection)
+
+
+def made(bench, base, pairs=PAIRS, against=(), **changes):
+    return prepare(bench, pairs, TuneSettings(base=base, **changes), RETRIEVE, against=against)
+
+
+def rows_of(prepared, *kinds):
+    return [row for row in (*prepared.train, *prepared.held) if not kinds or row.kind in kinds]
