@@ -1,0 +1,123 @@
+"""SQuAD and AdversarialQA, split by article: what the bundled adapters are trained on, and what they are measured on.
+
+An article is in one part only. Questions of the two SQuAD releases about one paragraph go together; a question that is
+in both comes once (the training door drops it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DATA = Path(os.environ.get("RAGKIT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+SQUAD = ("squad-v1.1-dev.json", "squad-v2.0-dev.json")
+HELD_OUT = 7
+"""Articles of SQuAD 2.0, which has unanswerable questions, that nothing is trained on."""
+SEED = 2026
+
+
+@dataclass(frozen=True, slots=True)
+class Articles:
+    """Files of one part, in a folder of their own."""
+
+    corpus: Path
+    """JSON lines {"_id", "title", "text"}: one record a paragraph."""
+    questions: tuple[Path, ...]
+    """Questions on these paragraphs, as JSON lines or SQuAD JSON."""
+
+
+def titles() -> list[str]:
+    """Titles of the held-out articles, the same every time."""
+    return sorted(random.Random(SEED).sample(sorted(_squad(SQUAD[1])), HELD_OUT))
+
+
+def training(folder: Path) -> Articles:
+    """All that is not held out: SQuAD's other articles, and AdversarialQA's paragraphs, which are none of SQuAD's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = set(titles())
+    files, paragraphs = [], {}
+    for name in SQUAD:
+        kept = [article for title, article in _squad(name).items() if title not in held]
+        target = folder / name
+        target.write_text(json.dumps({"version": "part", "data": kept}), encoding="utf-8")
+        files.append(target)
+        paragraphs |= {part["context"]: article["title"] for article in kept for part in article["paragraphs"]}
+    rows = [json.loads(line) for line in _lines(DATA / "adversarialqa" / "adversarialqa-sample.jsonl")]
+    # One document for each paragraph: the sample does not say which article a paragraph is from.
+    groups = {context: f"adversarialqa-{number}" for number, context in enumerate(dict.fromkeys(_contexts(rows)))}
+    target = folder / "adversarialqa.json"
+    articles = [
+        {
+            "title": title,
+            "paragraphs": [
+                {
+                    "context": context,
+                    "qas": [
+                        {"id": row["id"], "question": row["question"], "answers": row["answers"]}
+                        for row in rows
+                        if row["context"] == context
+                    ],
+                }
+            ],
+        }
+        for context, title in groups.items()
+    ]
+    target.write_text(json.dumps({"version": "part", "data": articles}), encoding="utf-8")
+    return Articles(_corpus(folder / "corpus.jsonl", paragraphs | groups), (*files, target))
+
+
+def held_out(folder: Path, answerable: int, unanswerable: int) -> Articles:
+    """The held-out articles, all their paragraphs, and a draw of questions as JSON lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    articles = [_squad(SQUAD[1])[title] for title in titles()]
+    paragraphs: dict[str, str] = {}
+    for name in SQUAD:  # both releases have the article; together they have all its paragraphs
+        for title in titles():
+            article = _squad(name).get(title)
+            if article:
+                paragraphs |= {part["context"]: title for part in article["paragraphs"]}
+    asked = [
+        {
+            "id": question["id"],
+            "question": question["question"].strip(),
+            "answers": list(dict.fromkeys(each["text"] for each in question["answers"])),
+            "passage": part["context"],
+        }
+        for article in articles
+        for part in article["paragraphs"]
+        for question in part["qas"]
+    ]
+    draw = random.Random(SEED)
+    chosen = [
+        *draw.sample([row for row in asked if row["answers"]], answerable),
+        *draw.sample([row for row in asked if not row["answers"]], unanswerable),
+    ]
+    target = folder / "questions.jsonl"
+    target.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
+    return Articles(_corpus(folder / "corpus.jsonl", paragraphs), (target,))
+
+
+def _squad(name: str) -> dict[str, Any]:
+    articles = json.loads((DATA / "squad" / name).read_text(encoding="utf-8"))["data"]
+    return {article["title"]: article for article in articles}
+
+
+def _contexts(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["context"] for row in rows]
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _corpus(path: Path, paragraphs: dict[str, str]) -> Path:
+    lines = [
+        json.dumps({"_id": f"{title}-{number}", "title": title.replace("_", " "), "text": text}) + "\n"
+        for number, (text, title) in enumerate(paragraphs.items())
+    ]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
