@@ -83,6 +83,12 @@ GENERATORS = Registry(
         "Any causal or seq2seq model, any PEFT adapter, GPU where there is one.",
         needs=("transformers", "torch", "peft"),
     ),
+    Row(
+        "reader",
+        "ragkit.generate.reader:ReaderGenerator",
+        "Quotes the answer from one passage with an encoder; follows no instruction.",
+        needs=("openvino", "tokenizers"),
+    ),
     Row("echo", "ragkit.generate.echo:EchoGenerator", "Quotes the first passage, no model: for tests and demos."),
 )
 

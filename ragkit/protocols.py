@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.types import Chunk, Decoding, Demonstration, Fingerprint, Generation, Page, Prompt, Vectors
+from ragkit.types import Chunk, Decoding, Demonstration, Fingerprint, Generation, Page, Prompt, Reading, Vectors
 
 Ids = NDArray[np.int64]
 Scored = list[tuple[int, float]]
@@ -122,4 +122,15 @@ class Generator(Protocol):
 
     def generate(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], bool]) -> Generation:
         """Answer the prompt. `on_text` gets each new piece of text and returns False to stop."""
+        ...
+
+
+class Reader(Protocol):
+    """Quotes from passages: `Reader(model, adapter)`. One call at a time; callers queue."""
+
+    identity: str
+    """Hash of everything that decides what it reads: base, adapter and calibration."""
+
+    def read(self, question: str, passages: Sequence[str]) -> Reading | None:
+        """The best span of all passages; None if there is no text to read."""
         ...

@@ -18,7 +18,7 @@ from ragkit.types import Answer, Variant, from_json, to_json
 RunState = Literal["waiting", "running", "done", "stopped"]
 """A run that was killed stays `running` (or `waiting`) and is taken up again; one that was asked to stop too."""
 RunKind = Literal["evaluate", "search"]
-OutcomeKind = Literal["generation", "evidence"]
+OutcomeKind = Literal["generation", "evidence", "reading"]
 Column = Literal["none", "retrieved", "gold"]
 """What the model reads with the question: nothing, the passages found, or the passage that holds the answer."""
 COLUMNS: tuple[Column, ...] = ("none", "retrieved", "gold")

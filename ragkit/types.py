@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -17,6 +18,9 @@ Vectors = NDArray[np.float32]
 """Shape (n, dimension), float32, each row of length 1."""
 
 SegmentKind = Literal["instruction", "demonstration", "passage", "question"]
+
+Withheld = Literal["", "nothing near", "nothing read"]
+"""Why an answer was withheld: not at all, no passage is near the question, or the reader found no answer in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +198,6 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """What a generator returned for one prompt."""
-
-    text: str
-    prompt_tokens: int
-    tokens: int
-    seconds_to_first: float
-    """Seconds from the call to the first token."""
-    seconds: float
-    finish: Literal["stop", "length", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What a span reader quotes from the passages of a question."""
 
@@ -222,6 +213,21 @@ class Reading:
     """Calibrated probability that the span answers the question, 0 to 1."""
     answered: bool
     """Whether the confidence reaches the reader's threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a generator returned for one prompt."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    seconds_to_first: float
+    """Seconds from the call to the first token."""
+    seconds: float
+    finish: Literal["stop", "length", "cancelled"]
+    reading: Reading | None = None
+    """Where a span reader generated: what it read; `passage` counts the prompt's passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +276,8 @@ class Variant:
     """Generation engine; auto takes openvino where it reads the model, else transformers."""
     model: str = "smollm2-135m"
     """Language model: a built-in name, a folder, a GGUF file or a hub id."""
-    adapter: str = ""
-    """Folder of a PEFT adapter, or nothing."""
+    adapter: str = "auto"
+    """Adapter: a name or a folder; empty for none; auto takes the default one where it belongs to the template."""
     decoding: Decoding = field(default_factory=Decoding)
 
     @property
@@ -281,9 +287,11 @@ class Variant:
         extras = [
             str(getattr(self, part.name))
             for part in dataclasses.fields(self)
-            if part.name not in ("template", "decoding") and getattr(self, part.name) != getattr(plain, part.name)
+            if part.name not in ("template", "adapter", "decoding")
+            and getattr(self, part.name) != getattr(plain, part.name)
         ]
-        return " + ".join([self.template, *filter(None, extras)])
+        adapter = "" if self.adapter == plain.adapter else Path(self.adapter).name
+        return " + ".join([self.template, *filter(None, [*extras, adapter])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +313,10 @@ class Answer:
     unknown_marks: tuple[int, ...] = ()
     """Numbers in the answer's marks that name no passage of the prompt."""
     seconds_retrieval: float = 0.0
+    reading: Reading | None = None
+    """What the span reader quotes from the passages; `hits[reading.passage]` is its passage. None without a reader."""
+    withheld: Withheld = ""
+    """Why no model was asked."""
     id: int | None = None
     """Row in the collection's history, once kept."""
 

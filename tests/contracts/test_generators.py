@@ -21,6 +21,7 @@ from ragkit.generate.engines import choose
 from ragkit.prompt.store import TemplateStore
 from ragkit.prompt.template import Template
 from ragkit.types import Decoding, Hit
+from tests.readers import save_encoder, save_reader
 
 BUILT_IN = "smollm2-135m"
 CHAT = (
@@ -124,9 +125,18 @@ def lora(causal, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["openvino", "transformers", "transformers-seq2seq", "echo"])
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """An encoder and a reader for it."""
+    base = save_encoder(tmp_path_factory.mktemp("encoder"))
+    return str(base), str(save_reader(tmp_path_factory.mktemp("reader"), base))
+
+
+@pytest.fixture(scope="module", params=["openvino", "transformers", "transformers-seq2seq", "reader", "echo"])
 def engine(request):
     kind, _, form = request.param.partition("-")
+    if kind == "reader":
+        return GENERATORS.load(kind)(*request.getfixturevalue("reader"))
     model = BUILT_IN if kind == "openvino" else request.getfixturevalue(form or "causal")
     return GENERATORS.load(kind)(model, "")
 
@@ -142,7 +152,7 @@ def run(engine, prompt=PROMPT, decoding=Decoding(max_tokens=12), until=None):  #
 
 
 def test_every_row_is_tested_here():
-    assert set(GENERATORS.names) == {"openvino", "transformers", "echo"}
+    assert set(GENERATORS.names) == {"openvino", "transformers", "reader", "echo"}
 
 
 class TestEveryEngine:
