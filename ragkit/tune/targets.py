@@ -69,25 +69,40 @@ def chance(seed: int, *what: str) -> float:
     return int(digest([seed, *what])[:12], 16) / 16**12
 
 
+_DRAWS = 64
+
+
 def split(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row], str]:
     """Rows to train on, rows held out, and what to warn of. Rows of a group stay together.
 
     Args:
         rows: in their order, which both parts keep.
-        share: of the groups that is held out; at least one where there are two, none for 0.
-        seed: of the draw.
+        share: of the rows that is held out, in whole groups; at least one group where there are two, none for 0.
+        seed: of the draws, of which the one is taken that comes nearest to the share and to the mix of rows with and
+            without an answer.
     """
     sizes = Counter(row.group for row in rows)
     if share <= 0:
         return list(rows), [], "No rows are held out, so nothing shows when to stop."
     if len(sizes) < 2:
         return list(rows), [], "All rows are about one passage, so none can be held out and nothing shows when to stop."
+    kept = min((_drawn(rows, sizes, share, seed, turn) for turn in range(_DRAWS)), key=lambda draw: draw[0])[1]
+    return [row for row in rows if row.group not in kept], [row for row in rows if row.group in kept], ""
+
+
+def _drawn(rows: Sequence[Row], sizes: Counter[str], share: float, seed: int, turn: int) -> tuple[float, set[str]]:
+    """Groups drawn at random until they hold a share of the rows, and how far they are from what was wanted."""
     order = sorted(sizes)
-    random.Random(seed).shuffle(order)
+    random.Random(f"{seed} {turn}").shuffle(order)
     small = [group for group in order if sizes[group] * 2 <= len(rows)] or order  # never the bulk of the rows
-    count = min(max(1, round(share * len(order))), len(order) - 1, len(small))
-    held = set(small[:count])
-    return [row for row in rows if row.group not in held], [row for row in rows if row.group in held], ""
+    held: set[str] = set()
+    for group in small:
+        if len(held) == len(order) - 1 or sum(sizes[each] for each in held) >= share * len(rows):
+            break
+        held.add(group)
+    part = [row for row in rows if row.group in held]
+    silent = [sum(row.kind != "answer" for row in some) / len(some) for some in (rows, part)]
+    return abs(len(part) / len(rows) - share) + abs(silent[0] - silent[1]), held
 
 
 def by_passage(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
