@@ -148,7 +148,7 @@ def test_many_windows_are_read_in_several_batches(base: Path, adapter: Path, mon
 def test_what_is_no_reader_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="needs an adapter"):
         ReaderGenerator(str(base))
-    with pytest.raises(ModelError, match="is no reader: it holds no adapter_model.safetensors"):
+    with pytest.raises(ModelError, match="is no adapter"):
         SpanReader(str(base), tmp_path)
     with pytest.raises(ModelError, match="was trained on"):
         SpanReader(str(save_encoder(tmp_path / "other", seed=5)), adapter)

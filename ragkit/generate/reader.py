@@ -18,8 +18,8 @@ import numpy as np
 import openvino
 from tokenizers import Tokenizer
 
-from ragkit import models, span
-from ragkit.cache import file_sha256, made_once
+from ragkit import adapters, models, span
+from ragkit.cache import made_once
 from ragkit.errors import ModelError
 from ragkit.generate.stream import OnText, Stream, check_room
 from ragkit.span import Calibration, PairEncoder, Scores, Window
@@ -63,15 +63,15 @@ class SpanReader:
     """
 
     def __init__(self, model: str, folder: Path) -> None:
-        card = _card(folder)
+        adapter = adapters.read(folder)
         base = models.resolve(model, "embedder")
-        weights = _weights(folder)
-        _check_base(folder, card, base)
-        self.calibration = Calibration.of(card)
-        digests = [base.sha256, file_sha256(weights)]
-        self.identity = digest([*digests, card.get("calibration", {})])
+        if adapter.task != "extract":
+            raise ModelError(f"The adapter {folder} is no reader: its task is {adapter.task}.", "Name a reader.")
+        adapters.check_base(adapter, base)
+        self.calibration = Calibration.of(adapter.card)
+        self.identity = digest([base.sha256, adapter.sha256, self.calibration])
         """Hash of base, adapter and calibration: what decides what is read."""
-        name = f"readers/{folder.name}-{digest(digests)[:16]}-{_FORMAT}"
+        name = f"readers/{folder.name}-{digest([base.sha256, adapter.sha256])[:16]}-{_FORMAT}"
         made = made_once(name, lambda target: _convert(base.path, folder, target))
         settings = json.loads((made / "card.json").read_text(encoding="utf-8"))
         self._encoder = PairEncoder(made, settings["max_tokens"])
@@ -221,41 +221,6 @@ def _same(wanted: tuple[list[Scores], list[Scores]], found: tuple[list[Scores], 
     expected, given = (np.concatenate([*starts, *ends]) for starts, ends in (wanted, found))
     unit = float(expected.std()) if precision == "bf16" else 1.0
     return float(np.abs(expected - given).max()) <= _TOLERANCE[precision] * unit
-
-
-def _card(folder: Path) -> Mapping[str, Any]:
-    """The adapter's card; an empty one if it has none."""
-    file = folder / "ragkit.json"
-    if not file.is_file():
-        return {}
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is damaged: {error}.", "Train or import the adapter again.") from error
-    if card.get("task", "extract") != "extract":
-        raise ModelError(f"The adapter {folder.name} is no reader: its task is {card['task']}.", "Name a reader.")
-    return dict(card)
-
-
-def _weights(folder: Path) -> Path:
-    """The adapter's weights: low-rank ones, or the whole model. Raises ModelError if there are none."""
-    for name in ("adapter_model.safetensors", "model.safetensors"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ModelError(
-        f"{folder} is no reader: it holds no adapter_model.safetensors and no model.safetensors.",
-        "Give the folder of an adapter whose task is extract. Weights saved as pickles are not loaded.",
-    )
-
-
-def _check_base(folder: Path, card: Mapping[str, Any], base: models.ResolvedModel) -> None:
-    wanted = card.get("base_sha256", "")
-    if wanted and wanted != base.sha256:
-        raise ModelError(
-            f"The adapter {folder.name} was trained on {card.get('base', 'another model')} ({wanted[:12]}), "
-            f"not on {base.name} ({base.sha256[:12]}).",
-            "Use the base it was trained on.",
-        )
 
 
 def _question(prompt: Prompt) -> str:
