@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.generate.grounding import abstains, attribute, ground, marks, sentences, without_marks
-from ragkit.types import Hit
+from ragkit.generate.grounding import abstains, attribute, ground, marks, quoted, sentences, without_marks
+from ragkit.types import Hit, Reading
 
 
 def hit(text: str, rank: int = 1, start: int = 0) -> Hit:
@@ -192,3 +192,49 @@ def test_answers_are_not_taken_for_abstentions(text):
 def test_the_templates_own_phrase_counts_whatever_it_is():
     assert not abstains("Pass, next one please")
     assert abstains('"Pass, next one" [1].', "Pass, next one.")
+
+
+MOON = hit("Its age is 4.5 billion years. Our Moon is a moon of 4.5.", start=100)
+TOWER = hit("The tower was built in 1889. The tower has 1889 steps and is a tower.", rank=2)
+
+
+def reading_of(passage: int, source: Hit, text: str, answered: bool = True) -> Reading:
+    start = source.text.index(text)
+    return Reading(passage, start, start + len(text), text, 1.0, 0.9, answered)
+
+
+def test_a_quotation_is_cited_to_the_character() -> None:
+    cited = quoted(reading_of(0, MOON, "4.5 billion years"), [MOON, TOWER])
+    assert (cited.number, cited.document, cited.page, cited.quote) == (1, "doc1.pdf", 1, "4.5 billion years")
+    assert MOON.text[cited.start - MOON.start : cited.end - MOON.start] == cited.quote
+
+
+def test_a_claim_that_holds_the_span_cites_the_sentence_that_the_span_lies_in() -> None:
+    """By its words alone it would be the other sentence."""
+    text = "A moon of ours, our Moon: 4.5 [1]."
+    assert ground(text, [MOON, TOWER]).citations[0].quote != "Its age is 4.5 billion years."
+    read = reading_of(0, MOON, "4.5")
+    assert ground(text, [MOON, TOWER], read).citations[0].quote == "Its age is 4.5 billion years."
+    built = reading_of(1, TOWER, "1889")
+    plain = "The tower is a tower with steps of 1889."
+    assert attribute(plain, [MOON, TOWER])[0].quote == "The tower has 1889 steps and is a tower."
+    (cited,) = attribute(plain, [MOON, TOWER], reading=built)
+    assert (cited.quote, cited.number, cited.inferred) == ("The tower was built in 1889.", 2, True)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        reading_of(0, MOON, "4.5 billion years", answered=False),
+        reading_of(0, MOON, "age is 4.5"),
+        reading_of(1, TOWER, "1889"),
+    ],
+    ids=["not an answer", "not in the claim", "another passage than the one cited"],
+)
+def test_any_other_reading_changes_nothing(read: Reading) -> None:
+    text = "The Moon, our moon, 1889: 4.5 billion years [1]."
+    assert ground(text, [MOON, TOWER], read) == ground(text, [MOON, TOWER])
+
+
+def test_a_passage_that_was_dropped_from_the_prompt_is_not_cited() -> None:
+    assert attribute("Built in 1889.", [MOON], reading=reading_of(1, TOWER, "1889")) == ()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragkit.types import Citation, Hit, Support
+from ragkit.types import Citation, Hit, Reading, Support
 from ragkit.words import STOP_WORDS
 
 ATTRIBUTION_THRESHOLD = 0.5
@@ -143,8 +143,11 @@ def without_marks(text: str) -> str:
     return re.sub(rf"[ \t]*{_MARKS.pattern}", "", text)
 
 
-def ground(text: str, hits: Sequence[Hit]) -> Grounding:
+def ground(text: str, hits: Sequence[Hit], reading: Reading | None = None) -> Grounding:
     """Citations and support of an answer whose mark `[n]` means `hits[n - 1]`.
+
+    Where a sentence holds what a span reader quotes and cites the passage that it quotes from, the citation is the
+    sentence that the span lies in.
 
     A sentence's support is K-Precision (Adlakha et al. 2023, "Evaluating correctness and faithfulness of
     instruction-following models for question answering"): the share of its content words, repetitions counted, that
@@ -165,15 +168,18 @@ def ground(text: str, hits: Sequence[Hit]) -> Grounding:
         if words:
             known = set().union(*(bags[number - 1] for number in numbers or range(1, len(hits) + 1)))
             support.append(Support(sentence.start, sentence.end, _share(words, known), numbers))
-        citations += [_citation(number, hits[number - 1], claim) for number in numbers]
+        read = _read_in(claim, reading)
+        citations += [_citation(number, hits[number - 1], claim, reading=read) for number in numbers]
     return Grounding(tuple(dict.fromkeys(citations)), tuple(support), tuple(unknown))
 
 
-def attribute(text: str, hits: Sequence[Hit], threshold: float = ATTRIBUTION_THRESHOLD) -> tuple[Citation, ...]:
+def attribute(
+    text: str, hits: Sequence[Hit], threshold: float = ATTRIBUTION_THRESHOLD, reading: Reading | None = None
+) -> tuple[Citation, ...]:
     """For an answer without marks: the passage that supports each sentence best, where it supports it well enough.
 
     Only sentences that carry no valid mark are considered. The citations are flagged as inferred; of equally good
-    passages the better ranked one is named.
+    passages the better ranked one is named. A sentence that holds what a span reader quotes gets the reader's passage.
     """
     bags = [set(_words(hit.text)) for hit in hits]
     cited = {number for mark in marks(text) for number in mark.numbers}
@@ -181,12 +187,39 @@ def attribute(text: str, hits: Sequence[Hit], threshold: float = ATTRIBUTION_THR
     for sentence in sentences(text) if not cited & set(range(1, len(hits) + 1)) else ():
         claim = _claim(text, sentence)
         words = _content(claim)
-        if words and bags:
+        read = _read_in(claim, reading)
+        if read is not None and read.passage < len(hits):
+            found.append(_citation(read.passage + 1, hits[read.passage], claim, inferred=True, reading=read))
+        elif words and bags:
             shares = [_share(words, bag) for bag in bags]
             best = max(range(len(hits)), key=lambda place: (shares[place], -place))
             if shares[best] >= threshold:
                 found.append(_citation(best + 1, hits[best], claim, inferred=True))
     return tuple(dict.fromkeys(found))
+
+
+def quoted(reading: Reading, hits: Sequence[Hit]) -> Citation:
+    """The citation of a span: exactly its characters, on its page."""
+    hit = hits[reading.passage]
+    return Citation(
+        number=reading.passage + 1,
+        document=hit.document,
+        page=hit.page,
+        page_label=hit.page_label,
+        start=hit.start + reading.start,
+        end=hit.start + reading.end,
+        quote=reading.text,
+        chunk=hit.chunk,
+    )
+
+
+def _read_in(claim: str, reading: Reading | None) -> Reading | None:
+    """The reading, if it is an answer and the claim holds its words in their order."""
+    if reading is None or not reading.answered:
+        return None
+    words, wanted = _words(claim), _words(reading.text)
+    places = range(len(words) - len(wanted) + 1)
+    return reading if wanted and any(words[at : at + len(wanted)] == wanted for at in places) else None
 
 
 def abstains(text: str, phrase: str = "") -> bool:
@@ -225,9 +258,11 @@ def _share(words: Sequence[str], known: set[str]) -> float:
     return sum(word in known for word in words) / len(words)
 
 
-def _citation(number: int, hit: Hit, claim: str, inferred: bool = False) -> Citation:
-    """The passage's sentence that shares most with the claim, with its place on the page."""
+def _citation(number: int, hit: Hit, claim: str, inferred: bool = False, reading: Reading | None = None) -> Citation:
+    """The passage's sentence that shares most with the claim, or that a span was read in, and its place on the page."""
     best = _best_sentence(hit.text, claim)
+    if reading is not None and reading.passage == number - 1:
+        best = _sentence_of(hit.text, reading) or best
     return Citation(
         number=number,
         document=hit.document,
@@ -252,6 +287,12 @@ def _best_sentence(passage: str, claim: str) -> Sentence:
         if value > top:
             best, top = sentence, value
     return best
+
+
+def _sentence_of(passage: str, reading: Reading) -> Sentence | None:
+    """The sentence that holds a span whole; None for a span over the border of two."""
+    holding = (each for each in _passage_sentences(passage) if each.start <= reading.start and reading.end <= each.end)
+    return next(holding, None)
 
 
 def _passage_sentences(passage: str) -> list[Sentence]:
