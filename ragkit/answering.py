@@ -33,14 +33,14 @@ Stop = Callable[[], bool]
 """Asked again and again; True ends the work."""
 
 
-def model_identity(variant: Variant) -> list[str]:
+def model_identity(workbench: Workbench, variant: Variant) -> list[str]:
     """Engine, hash of the model's weights and hash of the adapter: what generates, whatever it is called."""
-    engine = engines.choose(variant.engine, variant.model, variant.adapter)
+    folder = workbench.adapter_folder(variant)
+    engine = engines.choose(variant.engine, variant.model, folder)
     weights = "" if engine == "echo" else models.resolve(variant.model, "generator").sha256
-    folder = Path(variant.adapter).expanduser()
-    files = sorted(file for file in folder.rglob("*") if file.is_file()) if variant.adapter else []
+    files = sorted(file for file in Path(folder).rglob("*") if file.is_file()) if folder else []
     adapter = [[str(file.relative_to(folder)), file_sha256(file)] for file in files]
-    return [engine, weights, digest(adapter) if variant.adapter else ""]
+    return [engine, weights, digest(adapter) if folder else ""]
 
 
 class Answering:
@@ -76,6 +76,7 @@ class Answering:
         repeat: int = 0,
     ) -> Answer:
         """One answer on this evidence. Raises Cancelled when it was asked to stop; then nothing is kept."""
+        variant = self.workbench.defaults.settled(variant)
         if self._should_stop():
             raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
         answer = self.workbench.withheld(variant, evidence, retrieve) if column != "none" else None
@@ -108,5 +109,5 @@ class Answering:
     def _identity(self, variant: Variant) -> list[str]:
         place = (variant.engine, variant.model, variant.adapter)
         if place not in self._identities:
-            self._identities[place] = model_identity(variant)
+            self._identities[place] = model_identity(self.workbench, variant)
         return self._identities[place]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity
 from ragkit.catalog import METRICS
@@ -80,9 +80,12 @@ def evaluate(
 def begin(workbench: Workbench, questions: EvaluationSet, plan: Plan) -> Run:
     """Check a plan and write it down as a run, or find the run of the same plan that was never finished.
 
+    What a variant leaves open ("auto") is settled here, so that the run stays what it was when the default changes.
+
     Raises RunError, TemplateError, UnknownPart or ModelError for what could not be carried out.
     """
     _check(plan)
+    plan = replace(plan, variants=tuple(workbench.defaults.settled(variant) for variant in plan.variants))
     templates = [workbench.templates.get(variant.template) for variant in plan.variants]
     for name in plan.metrics:
         METRICS.row(name)
@@ -95,7 +98,7 @@ def begin(workbench: Workbench, questions: EvaluationSet, plan: Plan) -> Run:
         workbench.collection.sequence,
         workbench.collection.demonstrations(),
         [template.sha256 for template in templates],
-        [model_identity(variant) for variant in plan.variants],
+        [model_identity(workbench, variant) for variant in plan.variants],
     ]
     runs = Runs(workbench.collection)
     return runs.create("evaluate", questions.name, questions.sha256, to_json(plan), digest(decides))

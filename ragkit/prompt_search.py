@@ -148,6 +148,7 @@ def search(
     chosen = questions if isinstance(questions, EvaluationSet) else Sets(workbench.collection).get(questions)
     asked = Sets(workbench.collection).by_sha256(chosen.sha256)
     retrieve = retrieve or RetrieveSettings()
+    default = workbench.defaults.settled(default)
     measured = metric or decisive(asked)[0]
     METRICS.row(measured)
     candidates, templates = _candidates(workbench.templates, default, space, retrieve.k)
@@ -160,7 +161,7 @@ def search(
         [template.sha256 for template in templates],
         candidates,
         default,
-        model_identity(default),
+        model_identity(workbench, default),
         retrieve,
         [measured, share, margin, seed],
         chosen.sha256,

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from ragkit import models
+from ragkit import adapters, models
 from ragkit.cache import file_sha256
 from ragkit.errors import CollectionError, ModelError, SettingsError
 from ragkit.types import Answer, Demonstration, digest, from_json, to_json
@@ -63,6 +63,9 @@ _ECHO = "echo"
 
 class HoldsVotes(Protocol):
     """What this module needs of a collection."""
+
+    home: Path
+    """Folder of the collections, with their adapters."""
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -194,7 +197,7 @@ class Votes:
                 f"The answers {left} and {right} are not two answers of one comparison.",
                 "Vote on two columns of the same comparison.",
             )
-        sides = {"left": to_json(judged(one)), "right": to_json(judged(other))}
+        sides = {"left": to_json(self._judged(one)), "right": to_json(self._judged(other))}
         values = (thread, left, right, choice, blind, draw, _now(), seconds, comment, _dump(sides))
         with self._collection.transaction() as connection:
             row = connection.execute(
@@ -243,7 +246,7 @@ class Votes:
         """
         thread, kept = self._kept(answer)
         edited = "" if edited.strip() == kept.text.strip() else edited.strip()
-        values = (answer, thread, good, edited, comment, _now(), _dump(to_json(judged(kept))))
+        values = (answer, thread, good, edited, comment, _now(), _dump(to_json(self._judged(kept))))
         with self._collection.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO grades (answer, thread, good, edited, comment, created, provenance)"
@@ -284,6 +287,9 @@ class Votes:
             if grade.right_text and not (grade.judged.answer.abstained and not grade.edited)
         ])
 
+    def _judged(self, answer: Answer) -> Judged:
+        return judged(answer, self._collection.home)
+
     def _kept(self, answer: int) -> tuple[str, Answer]:
         """Thread and answer. Raises CollectionError if it is not kept."""
         row = self._collection.connection.execute(
@@ -297,13 +303,13 @@ class Votes:
 _SELECT_VOTES = "SELECT id, thread, choice, blind, draw, created, seconds, comment, provenance FROM votes"
 
 
-def judged(answer: Answer) -> Judged:
-    """The answer with the hashes of what made it."""
+def judged(answer: Answer, home: Path) -> Judged:
+    """The answer with the hashes of what made it; `home` is where adapters are looked for by name."""
     return Judged(
         answer,
         answer.prompt.template_sha256 if answer.prompt else "",
         _model_sha256(answer) if answer.generation else "",
-        _adapter_sha256(answer.variant.adapter) if answer.generation else "",
+        _adapter_sha256(answer.variant.adapter, home) if answer.generation else "",
         tuple(hashlib.sha256(hit.text.encode()).hexdigest() for hit in answer.hits),
     )
 
@@ -322,9 +328,12 @@ def _model_sha256(answer: Answer) -> str:
     return ""
 
 
-def _adapter_sha256(folder: str) -> str:
-    weights = Path(folder).expanduser() / "adapter_model.safetensors"
-    return file_sha256(weights) if folder and weights.is_file() else ""
+def _adapter_sha256(name: str, home: Path) -> str:
+    """Hash of the adapter's weights, by its name or folder; empty if they cannot be found any more."""
+    with contextlib.suppress(ModelError):
+        return adapters.find(name, home).sha256 if name else ""
+    weights = Path(name).expanduser() / "adapter_model.safetensors"
+    return file_sha256(weights) if weights.is_file() else ""
 
 
 def _passage(answer: Answer) -> str:

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ragkit import adapters
 from ragkit.catalog import EMBEDDERS, GENERATORS, RERANKERS, RETRIEVERS, SELECTORS
 from ragkit.collection import Collection
+from ragkit.defaults import Defaults
 from ragkit.errors import SettingsError
 from ragkit.generate import engines, grounding
 from ragkit.home import default_home
@@ -50,6 +52,7 @@ class Workbench:
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self.templates = TemplateStore(collection.home / "templates")
+        self.defaults = Defaults(collection, self.templates)
         self._projection = Projection(collection)
 
     @classmethod
@@ -129,13 +132,13 @@ class Workbench:
 
         Args:
             question: what to ask.
-            variant: template, demonstrations, model, adapter and decoding; the default one if None.
+            variant: template, demonstrations, model, adapter and decoding; the collection's default if None.
             retrieve: how passages are found.
             documents: names of the documents to look in; all if None.
             evidence: passages found before; then nothing is retrieved.
             on_text: gets each new piece of the answer, returns False to stop.
         """
-        variant = variant or Variant()
+        variant = self.defaults.settled(variant or self.defaults.variant())
         retrieve = retrieve or RetrieveSettings()
         evidence = evidence or self.retrieve(question, retrieve, documents)
         on_text = on_text or _go_on
@@ -212,11 +215,20 @@ class Workbench:
 
     def generator(self, variant: Variant) -> Generator:
         """The variant's language model with its adapter, loaded once a process."""
-        engine = engines.choose(variant.engine, variant.model, variant.adapter)
+        folder = self.adapter_folder(variant)
+        engine = engines.choose(variant.engine, variant.model, folder)
         return _generators.get(
-            (engine, variant.model, variant.adapter),
-            lambda: GENERATORS.load(engine)(variant.model, variant.adapter),
+            (engine, variant.model, folder, adapters.read(Path(folder)).sha256 if folder else ""),
+            lambda: GENERATORS.load(engine)(variant.model, folder),
         )
+
+    def adapter_folder(self, variant: Variant) -> str:
+        """Folder of the variant's adapter, whether it gives a name, a folder or "auto"; empty without an adapter.
+
+        Raises AdapterError if there is no such adapter.
+        """
+        name = self.defaults.settled(variant).adapter
+        return str(adapters.find(name, self.collection.home).folder) if name else ""
 
     def _assemble(self, question: str, variant: Variant, evidence: Evidence, generator: Generator) -> Prompt:
         template = self.templates.get(variant.template)

@@ -12,7 +12,7 @@ from ragkit.types import Demonstration, Fingerprint, Variant
 from ragkit.workbench import ABSTENTION, Workbench
 from tests import library
 
-ECHO = Variant(engine="echo", model="echo")
+ECHO = Variant(engine="echo", model="echo", adapter="")
 QUESTION = "Which low-rank matrices does LoRA learn?"
 
 
