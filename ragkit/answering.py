@@ -12,9 +12,10 @@ from ragkit.errors import Cancelled
 from ragkit.generate import engines
 from ragkit.prompt.pack import pack
 from ragkit.prompt.template import Template
+from ragkit.reading import READS
 from ragkit.runs import Column, Runs
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer, Evidence, Generation, Variant, digest, from_json
+from ragkit.types import Answer, Evidence, Generation, Reading, Variant, digest, from_json
 from ragkit.workbench import Workbench
 
 CACHE_FORMAT = 1
@@ -37,10 +38,17 @@ def model_identity(workbench: Workbench, variant: Variant) -> list[str]:
     """Engine, hash of the model's weights and hash of the adapter: what generates, whatever it is called."""
     folder = workbench.adapter_folder(variant)
     engine = engines.choose(variant.engine, variant.model, folder)
-    weights = "" if engine == "echo" else models.resolve(variant.model, "generator").sha256
+    kind: models.Kind = "embedder" if engine == READS else "generator"
+    weights = "" if engine == "echo" else models.resolve(variant.model, kind).sha256
     files = sorted(file for file in Path(folder).rglob("*") if file.is_file()) if folder else []
     adapter = [[str(file.relative_to(folder)), file_sha256(file)] for file in files]
     return [engine, weights, digest(adapter) if folder else ""]
+
+
+def reader_identity(workbench: Workbench, retrieve: RetrieveSettings) -> list[str]:
+    """Identity of the reader that takes part in answers; empty without one."""
+    reader = workbench.readers.get(retrieve.reader)
+    return [reader.identity] if reader else []
 
 
 class Answering:
@@ -58,7 +66,8 @@ class Answering:
     def evidence(self, question: str, retrieve: RetrieveSettings, documents: Sequence[str] | None = None) -> Evidence:
         """What `Workbench.retrieve` finds; kept as long as the documents do not change."""
         collection = self.workbench.collection
-        settings = replace(retrieve, abstain_below=0.0)  # decides what is done with the passages, not which they are
+        # What decides what is done with the passages, not which they are.
+        settings = replace(retrieve, abstain_below=0.0, reader="", reader_abstains=False)
         key = digest([CACHE_FORMAT, question, settings, documents, collection.sequence, collection.fingerprint])
         kept = self._runs.outcome(key)
         if kept is not None:
@@ -79,7 +88,8 @@ class Answering:
         variant = self.workbench.defaults.settled(variant)
         if self._should_stop():
             raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
-        answer = self.workbench.withheld(variant, evidence, retrieve) if column != "none" else None
+        reading = self._reading(variant, evidence, retrieve) if column != "none" else None
+        answer = self.workbench.withheld(variant, evidence, retrieve, reading) if column != "none" else None
         if answer is not None:
             self.withheld += 1
             return answer
@@ -103,8 +113,23 @@ class Answering:
                 raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
             self._runs.keep_outcome(key, "generation", generation)
             self.generated += 1
-        answer = self.workbench.answer_of(variant, evidence, prompt, generation)
+        answer = self.workbench.answer_of(variant, evidence, prompt, generation, reading)
         return replace(answer, support=()) if column == "none" else answer
+
+    def _reading(self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings) -> Reading | None:
+        """What `Workbench.read` quotes; kept by the reader's identity, threshold included."""
+        reader = self.workbench.reader(evidence, retrieve, variant)
+        if reader is None:
+            return None
+        passages = [hit.text for hit in evidence.hits]
+        key = digest([CACHE_FORMAT, "reading", reader.identity, evidence.question, passages])
+        kept = self._runs.outcome(key)
+        if kept is not None:
+            return from_json(Reading, kept)
+        found = reader.read(evidence.question, passages)
+        if found is not None:
+            self._runs.keep_outcome(key, "reading", found)
+        return found
 
     def _identity(self, variant: Variant) -> list[str]:
         place = (variant.engine, variant.model, variant.adapter)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity
+from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity, reader_identity
 from ragkit.catalog import METRICS
 from ragkit.errors import Cancelled
 from ragkit.evaluate import report as reports
@@ -85,7 +85,11 @@ def begin(workbench: Workbench, questions: EvaluationSet, plan: Plan) -> Run:
     Raises RunError, TemplateError, UnknownPart or ModelError for what could not be carried out.
     """
     _check(plan)
-    plan = replace(plan, variants=tuple(workbench.defaults.settled(variant) for variant in plan.variants))
+    plan = replace(
+        plan,
+        variants=tuple(workbench.defaults.settled(variant) for variant in plan.variants),
+        retrieve=replace(plan.retrieve, reader=workbench.readers.settled(plan.retrieve.reader)),
+    )
     templates = [workbench.templates.get(variant.template) for variant in plan.variants]
     for name in plan.metrics:
         METRICS.row(name)
@@ -99,6 +103,7 @@ def begin(workbench: Workbench, questions: EvaluationSet, plan: Plan) -> Run:
         workbench.collection.demonstrations(),
         [template.sha256 for template in templates],
         [model_identity(workbench, variant) for variant in plan.variants],
+        *reader_identity(workbench, plan.retrieve),
     ]
     runs = Runs(workbench.collection)
     return runs.create("evaluate", questions.name, questions.sha256, to_json(plan), digest(decides))

@@ -13,7 +13,7 @@ from itertools import product
 from math import ceil, log
 from pathlib import Path
 
-from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity
+from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity, reader_identity
 from ragkit.catalog import METRICS
 from ragkit.errors import Cancelled
 from ragkit.evaluate.case import Missing
@@ -148,6 +148,7 @@ def search(
     chosen = questions if isinstance(questions, EvaluationSet) else Sets(workbench.collection).get(questions)
     asked = Sets(workbench.collection).by_sha256(chosen.sha256)
     retrieve = retrieve or RetrieveSettings()
+    retrieve = replace(retrieve, reader=workbench.readers.settled(retrieve.reader))
     default = workbench.defaults.settled(default)
     measured = metric or decisive(asked)[0]
     METRICS.row(measured)
@@ -162,6 +163,7 @@ def search(
         candidates,
         default,
         model_identity(workbench, default),
+        *reader_identity(workbench, retrieve),
         retrieve,
         [measured, share, margin, seed],
         chosen.sha256,

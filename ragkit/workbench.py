@@ -22,11 +22,12 @@ from ragkit.projection import Projection
 from ragkit.prompt.pack import pack
 from ragkit.prompt.select import arrangement
 from ragkit.prompt.store import TemplateStore
-from ragkit.protocols import Embedder, Generator, Reranker, Scored
+from ragkit.protocols import Embedder, Generator, Reader, Reranker, Scored
 from ragkit.ranking import maximal_marginal_relevance
+from ragkit.reading import READS, Readers
 from ragkit.settings import RetrieveSettings
 from ragkit.shared import Shared
-from ragkit.types import Answer, Evidence, Fingerprint, Generation, Prompt, Variant, Vectors
+from ragkit.types import Answer, Evidence, Fingerprint, Generation, Prompt, Reading, Variant, Vectors, Withheld
 
 OnText = Callable[[str], bool]
 """Gets each new piece of an answer; returns False to stop."""
@@ -53,6 +54,7 @@ class Workbench:
         self.collection = collection
         self.templates = TemplateStore(collection.home / "templates")
         self.defaults = Defaults(collection, self.templates)
+        self.readers = Readers(collection.home, self.defaults)
         self._projection = Projection(collection)
 
     @classmethod
@@ -127,6 +129,7 @@ class Workbench:
         documents: Sequence[str] | None = None,
         evidence: Evidence | None = None,
         on_text: OnText | None = None,
+        on_reading: Callable[[Reading, Evidence], None] | None = None,
     ) -> Answer:
         """Answer a question from the documents.
 
@@ -137,26 +140,63 @@ class Workbench:
             documents: names of the documents to look in; all if None.
             evidence: passages found before; then nothing is retrieved.
             on_text: gets each new piece of the answer, returns False to stop.
+            on_reading: gets what the reader quotes and from where, before the language model is asked.
         """
         variant = self.defaults.settled(variant or self.defaults.variant())
         retrieve = retrieve or RetrieveSettings()
         evidence = evidence or self.retrieve(question, retrieve, documents)
         on_text = on_text or _go_on
-        answer = self.withheld(variant, evidence, retrieve)
+        reading = self.read(question, evidence, retrieve, variant)
+        if reading is not None and on_reading is not None:
+            on_reading(reading, evidence)
+        answer = self.withheld(variant, evidence, retrieve, reading)
         if answer is not None:
             on_text(answer.text)
             return answer
         generator = self.generator(variant)
         prompt = self._assemble(question, variant, evidence, generator)
         generation = generator.generate(prompt, variant.decoding, on_text)
-        return self.answer_of(variant, evidence, prompt, generation)
+        return self.answer_of(variant, evidence, prompt, generation, reading)
 
-    def answer_of(self, variant: Variant, evidence: Evidence, prompt: Prompt, generation: Generation) -> Answer:
-        """What a model wrote for a prompt, read: its citations, how far they carry it, whether it abstains."""
+    def reader(self, evidence: Evidence, retrieve: RetrieveSettings, variant: Variant | None = None) -> Reader | None:
+        """The reader that quotes from this evidence before a variant answers.
+
+        None where the settings name none, no passage is near enough, or the variant's engine is a reader itself.
+        """
+        if (variant is not None and variant.engine == READS) or _nothing_near(evidence, retrieve):
+            return None
+        return self.readers.get(retrieve.reader)
+
+    def read(
+        self,
+        question: str,
+        evidence: Evidence,
+        retrieve: RetrieveSettings | None = None,
+        variant: Variant | None = None,
+    ) -> Reading | None:
+        """What the reader quotes from the passages, with its confidence; None where `reader` gives none."""
+        reader = self.reader(evidence, retrieve or RetrieveSettings(), variant)
+        return reader.read(question, [hit.text for hit in evidence.hits]) if reader else None
+
+    def answer_of(
+        self,
+        variant: Variant,
+        evidence: Evidence,
+        prompt: Prompt,
+        generation: Generation,
+        reading: Reading | None = None,
+    ) -> Answer:
+        """What a model wrote for a prompt, read: its citations, how far they carry it, whether it abstains.
+
+        `reading` is what the reader quoted before; citations point at its sentence where the answer holds its words.
+        """
         text = generation.text.strip()
         abstained = grounding.abstains(text, self.templates.get(variant.template).abstain)
-        grounds = grounding.ground(text, prompt.hits)
-        inferred = () if grounds.citations or abstained else grounding.attribute(text, prompt.hits)
+        reading = generation.reading or reading
+        grounds = grounding.ground(text, prompt.hits, reading)
+        inferred = () if grounds.citations or abstained else grounding.attribute(text, prompt.hits, reading=reading)
+        if generation.reading and grounds.citations:  # the answer is the span itself
+            inferred, grounds = (grounding.quoted(generation.reading, prompt.hits),), replace(grounds, citations=())
         return Answer(
             question=evidence.question,
             text=text,
@@ -170,12 +210,22 @@ class Workbench:
             prompt=prompt,
             generation=replace(generation, text=text),
             seconds_retrieval=evidence.seconds,
+            reading=reading,
         )
 
-    def withheld(self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings) -> Answer | None:
-        """The abstention where no passage is near enough to ask a model at all; None where one is."""
+    def withheld(
+        self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings, reading: Reading | None = None
+    ) -> Answer | None:
+        """The abstention where no model is to be asked at all: no passage is near enough, or the reader found nothing.
+
+        None where a model is to be asked.
+        """
         phrase = self.templates.get(variant.template).abstain or ABSTENTION
-        return self._abstention(phrase, variant, evidence) if _nothing_near(evidence, retrieve) else None
+        if _nothing_near(evidence, retrieve):
+            return self._abstention(phrase, variant, evidence, None, "nothing near")
+        if reading is not None and not reading.answered and retrieve.reader_abstains:
+            return self._abstention(phrase, variant, evidence, reading, "nothing read")
+        return None
 
     def compare(
         self,
@@ -246,8 +296,10 @@ class Workbench:
             return embedder.embed(texts, "query")
         return embedder.embed(texts)
 
-    def _abstention(self, text: str, variant: Variant, evidence: Evidence) -> Answer:
-        """The answer when no passage is near enough: no model was asked."""
+    def _abstention(
+        self, text: str, variant: Variant, evidence: Evidence, reading: Reading | None, why: Withheld
+    ) -> Answer:
+        """The answer for which no model was asked."""
         return Answer(
             question=evidence.question,
             text=text,
@@ -260,6 +312,8 @@ class Workbench:
             prompt=None,
             generation=None,
             seconds_retrieval=evidence.seconds,
+            reading=reading,
+            withheld=why,
         )
 
 
