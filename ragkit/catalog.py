@@ -92,6 +92,33 @@ GENERATORS = Registry(
     Row("echo", "ragkit.generate.echo:EchoGenerator", "Quotes the first passage, no model: for tests and demos."),
 )
 
+TASKS = Registry(
+    "tuning task",
+    Row(
+        "generate",
+        "ragkit.tune.run:GenerateRun",
+        "A language model learns to reply to the prompt.",
+        needs=("torch", "transformers", "peft"),
+    ),
+    Row(
+        "extract",
+        "ragkit.tune.run:ExtractRun",
+        "An encoder learns to quote the answer from the passages, or that they do not hold one.",
+        needs=("torch", "transformers", "peft"),
+    ),
+)
+
+TUNERS = Registry(
+    "tuning method",
+    Row(
+        "lora",
+        "ragkit.tune.methods:Lora",
+        "Low-rank adaptation: a few million weights beside the model's own; rsLoRA and DoRA as settings.",
+        needs=("torch", "peft"),
+    ),
+    Row("full", "ragkit.tune.methods:Full", "All weights learn: a whole model comes out.", needs=("torch", "peft")),
+)
+
 METRICS = Registry(
     "metric",
     Row("recall", "ragkit.evaluate.retrieval:recall_row", "Share of the gold pages among the retrieved passages."),
@@ -132,5 +159,7 @@ REGISTRIES = {
     "rerankers": RERANKERS,
     "selectors": SELECTORS,
     "generators": GENERATORS,
+    "tasks": TASKS,
+    "methods": TUNERS,
     "metrics": METRICS,
 }

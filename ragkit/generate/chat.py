@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-from transformers.utils import logging
-
 from ragkit import models
 from ragkit.errors import ModelError
 from ragkit.generate.stream import ControlTokens, as_plain_text
@@ -30,6 +27,9 @@ class ChatTokenizer:
     """
 
     def __init__(self, model: str) -> None:
+        from transformers import AutoConfig, AutoTokenizer  # takes two seconds, and most commands need no tokenizer
+        from transformers.utils import logging
+
         logging.disable_progress_bar()
         self._folder = models.as_safetensors(models.resolve(model, "generator"))
         try:
@@ -72,6 +72,19 @@ class ChatTokenizer:
         text, plain = self.render(prompt), not self.marked(prompt)
         return list(self.tokenizer.encode(text, add_special_tokens=plain, verbose=False))
 
+    def reply(self, prompt: Prompt, text: str) -> list[int]:
+        """The tokens that the model would write for an answer to this prompt, the one that ends it included."""
+        text = self.neutralise(text)
+        written = text
+        if self.marked(prompt):
+            messages = [{"role": each.role, "content": each.text} for each in self._control.safe(prompt).messages]
+            messages.append({"role": "assistant", "content": text})
+            whole, begun = str(self.tokenizer.apply_chat_template(messages, tokenize=False)), self.render(prompt)
+            written = whole.removeprefix(begun) if whole.startswith(begun + text) else text
+        ids = list(self.tokenizer.encode(written, add_special_tokens=False, verbose=False))
+        end = next((place for place, token in enumerate(ids) if token in self.ends), None)
+        return ids[: end + 1] if end is not None else [*ids, self.tokenizer.eos_token_id]
+
     def neutralise(self, text: str) -> str:
         """A text without any control token."""
         return self._control.neutralise(text)
@@ -79,6 +92,8 @@ class ChatTokenizer:
     @cached_property
     def ends(self) -> frozenset[int]:
         """Tokens that end an answer: the tokenizer's own, and those that the model's settings name."""
+        from transformers import GenerationConfig
+
         named = [self.tokenizer.eos_token_id, self.config.eos_token_id]
         if (self._folder / "generation_config.json").is_file():
             named.append(GenerationConfig.from_pretrained(self._folder).eos_token_id)

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering
 from transformers.utils import logging
 
 from ragkit.span import PairEncoder, Window, read, span_tokens
-from ragkit.tune.batches import steps
+from ragkit.tune.batches import padded, steps
 from ragkit.tune.precision import attention, mixed
 from ragkit.tune.rows import Row
 
@@ -147,7 +147,7 @@ class Extract:
 
     def scores(self, windows: Sequence[Window]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Start scores, end scores and which tokens can be chosen, each of shape (windows, tokens), scores float32."""
-        longest = max(len(window.ids) for window in windows)
+        longest = padded(max(len(window.ids) for window in windows))
         shape = (len(windows), longest)
         ids = torch.full(shape, self._encoder.pad)
         types, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
@@ -178,3 +178,8 @@ class Extract:
                 arrays = [(np.asarray(start.cpu()), np.asarray(end.cpu())) for start, end in cut]
                 found.append(read(windows, [start for start, _ in arrays], [end for _, end in arrays]))
         return found
+
+    def probe(self, row: Row) -> torch.Tensor:
+        """Start and end scores of a row's first window."""
+        starts, ends, _ = self.scores(self._unit(row).windows[:1])
+        return torch.stack([starts, ends])

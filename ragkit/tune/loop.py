@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from ragkit.errors import Cancelled, RagkitError
 from ragkit.settings import TuneSettings
-from ragkit.tune.rows import Row
+from ragkit.tune.rows import Listen, Outcome, Point, Row, Stop
 
 WARM_UP = 0.06
 """Share of the steps over which the learning rate rises; then it falls to 0 along a cosine."""
@@ -39,30 +39,6 @@ _TENSORS = "state.safetensors"
 
 class TrainingFailed(RagkitError):
     """A training that went wrong: no finite loss, no room on the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Where a training stands."""
-
-    step: int
-    steps: int
-    tokens: int
-    """Tokens that went through the model so far, padding not counted."""
-    seconds: float
-    loss: float | None = None
-    """Mean over the target tokens of the last steps; None before the first."""
-    held_out_loss: float | None = None
-    """Only on points at which it was measured."""
-    learning_rate: float = 0.0
-    tokens_per_second: float = 0.0
-    left: float | None = None
-    """Seconds to the last step, by the present rate."""
-    phase: str = "training"
-
-
-Listen = Callable[[Point], None]
-Stop = Callable[[], bool]
 
 
 class Task(Protocol):
@@ -95,21 +71,6 @@ class _State:
     looks_since: int = 0
     over: str = ""
     """Why the training is finished; empty while it is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a training."""
-
-    step: int
-    steps: int
-    best_step: int
-    held_out_loss: float | None
-    loss: float | None
-    tokens: int
-    seconds: float
-    ended: str
-    """"all steps", "no better on held-out rows", "the loss was not finite"."""
 
 
 class Trainer:

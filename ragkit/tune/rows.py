@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,3 +57,72 @@ class Prepared:
     """What a person should know before starting, in whole sentences."""
     data_sha256: str = ""
     """Hash over the rows, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A row in tokens of a language model."""
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+    """Ends with the token that ends an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a training will take, from a few of its own steps measured on this machine."""
+
+    steps: int
+    tokens: int
+    """Of all epochs, a shared beginning counted once."""
+    tokens_per_second: float
+    seconds: float
+    """Of the steps alone, without held-out looks."""
+    bytes: int
+    """Peak of the process's memory."""
+    trainable: int
+    """Parameters that learn."""
+    parameters: int
+    """All parameters of the model."""
+
+
+Phase = Literal["preparing", "sweep", "training", "checking"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a training stands."""
+
+    step: int
+    steps: int
+    tokens: int = 0
+    """Tokens that went through the model so far, padding not counted."""
+    seconds: float = 0.0
+    loss: float | None = None
+    """Mean over the target tokens of the last steps; None before the first."""
+    held_out_loss: float | None = None
+    """Only on points at which it was measured."""
+    learning_rate: float = 0.0
+    tokens_per_second: float = 0.0
+    left: float | None = None
+    """Seconds to the last step, by the present rate."""
+    phase: Phase = "training"
+
+
+Listen = Callable[[Point], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a training."""
+
+    step: int
+    steps: int
+    best_step: int
+    held_out_loss: float | None
+    loss: float | None
+    tokens: int
+    seconds: float
+    ended: str
+    """"all steps", "no better on held-out rows", "the loss was not finite"."""
