@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ragkit.types import Answer, Citation, Hit, Prompt, Support
+from ragkit.types import Answer, Citation, Hit, Prompt, Reading, Support
 from ui.views import Html, button, count, el, icon, join, number, seconds
 
 _INLINE = re.compile(r"\*\*(?P<bold>[^*\n]+)\*\*|`(?P<code>[^`\n]+)`|\[(?P<cite>\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
@@ -18,6 +18,8 @@ _FENCE = re.compile(r"\s*```")
 HIGH, LOW = 0.6, 0.3
 """Support above HIGH is not marked; below LOW it is marked as missing."""
 NOT_SAID = "The documents do not say"
+CONFIDENCE = ((0.9, "almost certain"), (0.7, "likely"), (0.5, "more likely than not"), (0.0, "doubtful"))
+"""Words for a calibrated probability, from the first bound that it reaches."""
 
 PARTS = {
     "instruction": "Instruction",
@@ -170,6 +172,35 @@ def _chip(mark: int, event: str, value: str, document: str, page: str, quote: st
     return button(label, event, value, "rk-chip", title=quote)
 
 
+def confidence(read: Reading) -> str:
+    """How sure a reader is, in words and as a number."""
+    words = next(word for bound, word in CONFIDENCE if read.confidence >= bound)
+    return f"{words}, {read.confidence:.0%}"
+
+
+def reading(read: Reading, hit: Hit, key: str) -> Html:
+    """What a reader quotes, how sure it is, and a chip that opens the page with just that marked.
+
+    The chip's event is `read`, its value `key:`. `hit` is the passage that the reading is from.
+    """
+    told = "Estimated on held-out questions: the share of quotations with such a score that answer the question"
+    if not read.answered:
+        said = f"The reader finds no answer in these passages; its best guess is {confidence(read)}."
+        return el("p", said, class_="rk-muted rk-small", title=told)
+    head = el("div", icon("format_quote"), el("span", "Quoted from the documents"),
+              el("span", confidence(read), class_="rk-badge rk-info", title=told), class_="rk-read-head")  # fmt: skip
+    chip = _chip(read.passage + 1, "read", f"{key}:", hit.document, page_name(hit.page, hit.page_label), read.text)
+    return el("div", head, el("blockquote", read.text), el("div", chip, class_="rk-chips"), class_="rk-read")
+
+
+def reading_of(answer: Answer, key: str) -> Html | None:
+    """What the reader quoted beside an answer; None without a reader, or where the answer is its quotation."""
+    read = answer.reading
+    if read is None or (answer.generation and answer.generation.reading) or answer.withheld:
+        return None
+    return reading(read, answer.hits[read.passage], key)
+
+
 def facts(answer: Answer, key: str, detail: str = "detail") -> Html:
     """One line below an answer: how it was made, and the way to everything that led to it."""
     parts = [button(count(len(answer.hits), "passage"), detail, f"{key}:passages")] if answer.hits else []
@@ -193,6 +224,10 @@ def abstention(answer: Answer, threshold: float) -> Html:
     """The designed state of an answer that was not given."""
     nearest = answer.nearest
     said = el("p", answer.text) if answer.text.strip(" .") not in ("", NOT_SAID) else None
+    if answer.withheld == "nothing read" and answer.reading is not None:
+        near = f"{count(len(answer.hits), 'passage')} came near the question"
+        told = f"{near}, and the reader finds no answer in them; its best guess is {confidence(answer.reading)}."
+        return el("div", el("h4", NOT_SAID), said, el("p", told, class_="rk-muted"), class_="rk-abstain")
     if nearest is None or nearest >= threshold:
         return el("div", el("h4", NOT_SAID), said, class_="rk-abstain")
     scale = el(
@@ -261,6 +296,8 @@ def numbers(answer: Answer) -> Html:
         rows.append(("Nearest passage", f"{answer.nearest:.2f}"))
     if answer.supported is not None:
         rows.append(("Supported", f"{answer.supported:.0%}"))
+    if answer.reading is not None:
+        rows.append(("Reader", f"{answer.reading.confidence:.0%} sure"))
     if made := answer.generation:
         after = made.seconds - made.seconds_to_first
         rows += [

@@ -74,7 +74,9 @@ def settings_options(
     types = typing.get_type_hints(cls)
 
     def option(part: dataclasses.Field[Any]) -> inspect.Parameter:
-        names = [f"--{part.name.replace('_', '-')}", *([short[part.name]] if short and part.name in short else [])]
+        name = part.name.replace("_", "-")
+        switch = f"--{name}/--no-{name}" if part.default is True else f"--{name}"  # what is on can be turned off
+        names = [switch, *([short[part.name]] if short and part.name in short else [])]
         shown = f" [dim]\\[default: {part.default}][/]" if part.default not in ("", None) else ""
         info = typer.Option(*names, help=sentences(cls)[part.name] + shown, rich_help_panel=panel)
         kind = Annotated[types[part.name] | None, info]

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ragkit.collection import Collection
 from ragkit.errors import CollectionError
-from ragkit.types import Answer, Hit
+from ragkit.types import Answer, Hit, Reading
 from ui import answers
 from ui.source import Place, show_page
 from ui.views import el, notice, panel, problem, put
@@ -28,7 +28,10 @@ class Open:
 
 
 def open_answer(given: dict[str, Answer], event: str, value: str) -> None:
-    """Open what a click below an answer asks for. Events: `cite`, `hit`, `detail`; the value starts with the key."""
+    """Open what a click below an answer asks for. The value starts with the key.
+
+    Events: `cite`, `read`, `hit`, `detail`.
+    """
     key, _, rest = value.partition(":")
     answer = given.get(key)
     if answer is None:
@@ -36,6 +39,8 @@ def open_answer(given: dict[str, Answer], event: str, value: str) -> None:
     if event == "cite":
         cited = answer.citations[int(rest)]
         st.session_state["drawer"] = Open(Place(cited.document, cited.page, cited.start, cited.end, cited.quote))
+    elif event == "read" and answer.reading is not None:
+        open_reading(answer.reading, answer.hits[answer.reading.passage])
     elif event == "hit":
         hits = answer.hits if answer.prompt is None else (*answer.prompt.hits, *answer.prompt.dropped, *answer.hits)
         open_hit(hits, int(rest), answer)
@@ -49,6 +54,12 @@ def open_hit(hits: tuple[Hit, ...], chunk: int, answer: Answer | None = None) ->
     if hit is not None:
         place = Place(hit.document, hit.page, hit.start, hit.end, hit.text)
         st.session_state["drawer"] = Open(place, answer)
+
+
+def open_reading(read: Reading, hit: Hit) -> None:
+    """Open the page of a reader's quotation, with just that marked."""
+    place = Place(hit.document, hit.page, hit.start + read.start, hit.start + read.end, read.text)
+    st.session_state["drawer"] = Open(place)
 
 
 def _closed() -> None:

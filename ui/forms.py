@@ -21,6 +21,7 @@ LABELS = {
     "dense_weight": "Weight of meaning",
     "words_weight": "Weight of words",
     "abstain_below": "Abstain below",
+    "reader_abstains": "Abstain when the reader finds nothing",
     "max_tokens": "Longest answer",
     "top_p": "Top p",
     "demonstrations": "Demonstrations",

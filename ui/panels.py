@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 
 import streamlit as st
 
+from ragkit import adapters
 from ragkit.catalog import GENERATORS, RERANKERS, RETRIEVERS, SELECTORS
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Variant
@@ -19,7 +20,7 @@ from ui.runner import Task
 from ui.views import bar, count, el, notice, problem, put
 
 DECODING = ("max_tokens", "temperature", "top_p", "repetition_penalty", "seed")
-SEARCH = ("retriever", "k", "abstain_below", "mmr", "depth", "reranker")
+SEARCH = ("retriever", "k", "abstain_below", "mmr", "depth", "reranker", "reader")
 FUSION = ("fusion", "rrf_constant", "dense_weight", "words_weight")
 
 
@@ -72,9 +73,15 @@ def prompt_fields(key: str, workbench: Workbench, before: Variant) -> Variant:
 
 def search_fields(key: str, workbench: Workbench) -> tuple[RetrieveSettings, tuple[str, ...] | None]:
     """How passages are found, and in which documents."""
-    retrieve = fields(
-        RetrieveSettings(), SEARCH, key, {"retriever": RETRIEVERS.names, "reranker": ["", *RERANKERS.names]}
-    )
+    readers = [each.name for each in adapters.listing(workbench.collection.home) if each.task == "extract"]
+    menus = {
+        "retriever": RETRIEVERS.names,
+        "reranker": ["", *RERANKERS.names],
+        "reader": ["auto", "", *dict.fromkeys(readers)],
+    }
+    retrieve = fields(RetrieveSettings(), SEARCH, key, menus)
+    if retrieve.reader and readers:
+        retrieve = fields(retrieve, ("reader_abstains",), key, columns=1)
     if retrieve.retriever == "hybrid":
         names = [name for name in FUSION if name != "rrf_constant" or retrieve.fusion == "rrf"]
         retrieve = fields(retrieve, names, key, {"fusion": get_args(get_type_hints(RetrieveSettings)["fusion"])})

@@ -18,7 +18,7 @@ from typing import Literal
 from ragkit.errors import RagkitError
 from ragkit.history import History, Kind
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer, Variant
+from ragkit.types import Answer, Evidence, Hit, Reading, Variant
 from ragkit.workbench import Workbench
 
 State = Literal["waiting", "running", "done", "failed"]
@@ -43,6 +43,8 @@ class Task:
     state: State = "waiting"
     texts: list[str] = field(default_factory=list)
     """What each variant has said so far."""
+    read: tuple[Reading, Hit] | None = None
+    """What a reader has quoted, and from which passage."""
     first_use: bool = False
     """Whether a model has to be loaded for it."""
     begun: float = 0.0
@@ -138,6 +140,9 @@ class Runner:
             task.texts[variant] += text
             return not task.stop.is_set()
 
+        def on_reading(reading: Reading, evidence: Evidence) -> None:
+            task.read = (reading, evidence.hits[reading.passage])
+
         answers: Sequence[Answer]
         if task.kind == "ask":
             answers = [
@@ -147,6 +152,7 @@ class Runner:
                     retrieve=task.retrieve,
                     documents=task.documents,
                     on_text=lambda text: on_text(0, text),
+                    on_reading=on_reading,
                 )
             ]
         else:

@@ -28,7 +28,7 @@ MEANINGS: dict[Failure, str] = {
     "rightly refused": "The documents hold no answer, and none was given.",
     "not in the documents": "The collection holds neither the gold page nor the gold answer.",
     "not retrieved": "The documents hold the answer, but no passage that was found does: better retrieval would help.",
-    "held back": "A passage with the answer was found, but the nearest one was below the threshold for abstaining.",
+    "held back": "A passage with the answer was found, but the nearest was too far, or the reader saw no answer in it.",
     "did not fit": "A passage with the answer was found and then dropped, because the prompt was too long.",
     "retrieved but refused": "The answer stood in the prompt; the model said that it does not.",
     "retrieved but ignored": "The answer stood in the prompt; the model wrote something else.",

@@ -70,7 +70,7 @@ def _about(report: Report) -> str:
     facts += [report.created.replace("T", " ")]
     if report.generated or report.cached or report.withheld:
         facts.append(f"{report.generated:,} answers generated, {report.cached:,} from the cache")
-        facts.append(f"{report.withheld:,} held back for want of a near passage")
+        facts.append(f"{report.withheld:,} held back without asking a model")
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
     return f'<p class="soft">{escape(" · ".join(facts))}</p>{notes}'
 

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer, Decoding, Variant, to_json
+from ragkit.types import Answer, Decoding, Evidence, Hit, Reading, Variant, to_json
 from ragkit.workbench import Workbench
 from ui.console import (
     COLLECTION,
@@ -39,7 +39,7 @@ def ask(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the answer as it is written, then the sentences that it cites."""
+    """Print what the reader quotes, the answer as it is written, then the sentences that it cites."""
     workbench = Workbench.open(collection, home_of(home))
     chosen = Variant(**variant, decoding=Decoding(**decoding))
     with interruptible() as stopped:
@@ -49,14 +49,32 @@ def ask(
                 write(text)
             return not stopped()
 
+        def on_reading(reading: Reading, evidence: Evidence) -> None:
+            if reading.answered and not as_json:
+                show_reading(reading, evidence.hits[reading.passage])
+
         settings = RetrieveSettings(**retrieval)
-        answer = workbench.ask(question, chosen, retrieve=settings, documents=documents or None, on_text=on_text)
+        answer = workbench.ask(
+            question,
+            chosen,
+            retrieve=settings,
+            documents=documents or None,
+            on_text=on_text,
+            on_reading=on_reading,
+        )
     if as_json:
         emit(to_json(answer))
         return
     write("\n")
     show_citations(answer)
     notes.print(f"[dim]{escape(summary(answer))}[/]", soft_wrap=True)
+
+
+def show_reading(reading: Reading, hit: Hit) -> None:
+    """What the reader quotes, from where, and how sure it is; on standard output."""
+    quote, place = " ".join(reading.text.split()), f"{hit.document}, page {hit.page}"
+    told = f"[dim]{escape(place)}, {reading.confidence:.0%} sure[/]"
+    results().print(f"“{escape(quote)}” {told}\n", soft_wrap=True)
 
 
 def show_citations(answer: Answer) -> None:
@@ -71,7 +89,9 @@ def summary(answer: Answer) -> str:
     """Time, tokens and support in one line."""
     nearest = f"nearest passage {answer.nearest:.2f}" if answer.nearest is not None else ""
     if answer.generation is None:
-        return ", ".join(part for part in ("no model was asked", nearest) if part)
+        read = answer.reading
+        found = f"the reader finds no answer, {read.confidence:.0%} sure of its best guess" if read else ""
+        return ", ".join(part for part in ("no model was asked", found, nearest) if part)
     made = answer.generation
     parts = [
         f"{made.prompt_tokens:,} tokens read, {made.tokens:,} written",

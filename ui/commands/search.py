@@ -35,7 +35,13 @@ class BadQueries(RagkitError):
     """A file of queries that cannot be read."""
 
 
-@settings_options(RetrieveSettings, "retrieval", "How passages are found", skip=("abstain_below",), short={"k": "-k"})
+@settings_options(
+    RetrieveSettings,
+    "retrieval",
+    "How passages are found",
+    skip=("abstain_below", "reader", "reader_abstains"),
+    short={"k": "-k"},
+)
 def search(
     retrieval: dict[str, Any],
     query: Annotated[str, typer.Argument(help="Words or a question.")] = "",

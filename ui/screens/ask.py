@@ -122,7 +122,8 @@ def _turns(collection: Collection, given: list[Answer], last: bool) -> None:
     threshold = RetrieveSettings().abstain_below
     for place, (key, answer) in enumerate(shown.items(), start=1):
         asked = answers.question(answer.question, scroll=last and place == len(shown))
-        parts = [answers.abstention(answer, threshold)] if answer.abstained else [
+        parts = [answers.reading_of(answer, key), answers.abstention(answer, threshold)] if answer.abstained else [
+            answers.reading_of(answer, key),
             answers.answer_text(answer.text, answer.citations, answer.support, key),
             answers.sources(answer, key),
         ]  # fmt: skip
@@ -137,15 +138,32 @@ def _follow(name: str, thread: str, pending: list[str]) -> None:
     tasks = runner.tasks(name, "ask", thread) if thread else []
     if any(task.id in pending and not task.open for task in tasks) or set(pending) - {task.id for task in tasks}:
         st.rerun()
+    if st.session_state.pop("ask.opened", False):  # a click in a fragment draws only the fragment anew
+        st.rerun()
     for task in tasks:
         if task.open:
             panel(f"task-{task.id}", answers.question(task.question, scroll=True))
+            _quoted(task)
             panels.progress(task, 0, runner.ahead(task))
             st.button("Stop" if task.state == "running" else "Cancel", key=f"stop-{task.id}", on_click=runner.stop,
                       args=(task.id,), icon=":material/stop_circle:", disabled=task.stop.is_set())  # fmt: skip
         elif task.state == "failed":
             put(answers.question(task.question))
             panels.failure(task, lambda task=task: _ask(name, thread, task.question))
+
+
+def _quoted(task: Task) -> None:
+    """What a reader quotes, while the language model is still writing."""
+    if task.read is None or not task.read[0].answered:
+        return
+    read, hit = task.read
+
+    def clicked(event: str, _: str) -> None:
+        if event == "read":
+            drawer.open_reading(read, hit)
+            st.session_state["ask.opened"] = True
+
+    panel(f"read-{task.id}", answers.reading(read, hit, task.id), on_event=clicked)
 
 
 def _input(name: str, thread: str, collection: Collection, given: list[Answer]) -> None:
