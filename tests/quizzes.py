@@ -6,6 +6,7 @@ import re
 from itertools import product
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -48,8 +49,8 @@ def text_pairs() -> list[Pair]:
 PAIRS = text_pairs()
 
 
-def save_base(folder: Path) -> str:
-    """A folder with a tiny model; only its tokenizer and its context are read."""
+def save_base(folder: Path, wide: bool = False, seed: int = 0) -> str:
+    """A folder with a tiny model: `wide` enough to learn, or so small that only its tokenizer is of use."""
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special = ["<unk>", "<pad>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
@@ -64,6 +65,9 @@ def save_base(folder: Path) -> str:
     )
     made.chat_template = CHAT
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    if wide:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        torch.manual_seed(seed)
     config = LlamaConfig(vocab_size=len(made), max_position_embeddings=4096, eos_token_id=made.eos_token_id, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder)
     made.save_pretrained(folder)

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 from transformers.utils import logging
 
-from ragkit.span import PairEncoder, Window, read, span_tokens
+from ragkit.span import MAX_TOKENS, PairEncoder, Window, read, span_tokens
 from ragkit.tune.batches import padded, steps
 from ragkit.tune.precision import attention, mixed
 from ragkit.tune.rows import Row
@@ -70,7 +70,8 @@ class Extract:
 
     def __init__(self, model: Any, folder: Path, batch_tokens: int) -> None:  # noqa: ANN401
         self.model = model
-        self._encoder = PairEncoder(folder)
+        most = int(getattr(model.config, "max_position_embeddings", 0) or MAX_TOKENS)
+        self._encoder = PairEncoder(folder, min(MAX_TOKENS, most))
         self._batch_tokens = batch_tokens
         self._units: dict[str, _Unit] = {}
         self._device = next(model.parameters()).device

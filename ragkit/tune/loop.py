@@ -202,13 +202,9 @@ class Trainer:
             master.grad = gradient if master.grad is None else master.grad + gradient
             weight.grad = None
 
-    def settle(self) -> None:
-        """Turn the model to float32, with the learnt weights as they are and not as bfloat16 has them."""
-        self._task.model.float().eval()
-        with torch.no_grad():
-            for name, value in self._task.model.named_parameters():
-                if name in self._masters:
-                    value.copy_(self._masters[name])
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """The weights as they are in float32, by name."""
+        return {name: value.detach() for name, value in self._masters.items()}
 
     def held_out_loss(self) -> float:
         """Mean loss over the targets of the held-out rows."""

@@ -78,7 +78,7 @@ class Lora:
             use_rslora=settings.rslora,
             use_dora=settings.dora,
             target_modules="all-linear",
-            exclude_modules=["qa_outputs"],  # a span head learns whole, not by a low-rank update
+            exclude_modules=["qa_outputs"] if kind == "QUESTION_ANS" else None,  # a span head learns whole
             task_type=kind,
         )
         return peft.get_peft_model(model, config, autocast_adapter_dtype=False)

@@ -22,10 +22,11 @@ def half() -> torch.dtype:
 def mixed(model: torch.nn.Module) -> contextlib.AbstractContextManager[object]:
     """For a model in float32, such as one whose weights all learn: matrix products in `half()`.
 
-    A model that is in bfloat16 itself needs none of this, and is faster without: nothing is cast.
+    Only while it trains: what is measured of it at the end is exact. A model that is in bfloat16 itself needs none of
+    this, and is faster without: nothing is cast.
     """
     first = next(model.parameters())
-    if half() == torch.float32 or first.dtype != torch.float32:
+    if half() == torch.float32 or first.dtype != torch.float32 or not model.training:
         return contextlib.nullcontext()
     return torch.autocast(first.device.type, dtype=half())
 

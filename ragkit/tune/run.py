@@ -65,13 +65,16 @@ class Run:
         plain = self._load(half())
         self.parameters = sum(each.numel() for each in plain.parameters())
         self.settings: TuneSettings = self._method.complete(settings, self.parameters)
-        torch.manual_seed(settings.seed)  # of the new weights
-        self.model = self._method.wrap(plain, self.settings, self._peft_name(plain))
+        self.model = self._wrapped(plain)
         if settings.checkpointing:
             plain.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             plain.enable_input_require_grads()
         self.trainable = sum(each.numel() for each in self.model.parameters() if each.requires_grad)
         self.learner = self._learner(self.model)
+
+    def _wrapped(self, plain: Any) -> Any:  # noqa: ANN401
+        torch.manual_seed(self.settings.seed)  # of the new weights
+        return self._method.wrap(plain, self.settings, self._peft_name(plain))
 
     def _load(self, dtype: torch.dtype) -> Any:  # noqa: ANN401
         raise NotImplementedError
@@ -156,8 +159,13 @@ class Run:
             listen(point)
 
         outcome = trainer.run(tell, should_stop)
-        trainer.settle()
+        learnt = trainer.learnt()
+        del trainer, self.learner, self.model
+        # From here on the base is as its file has it, not as bfloat16 has it: so will it be when it is asked.
+        self.model = self._wrapped(self._load(torch.float32))
+        settle(self.model, learnt)
         self._method.round(self.model)
+        self.learner = self._learner(self.model)
         return outcome
 
     def calibrate(self, score: Callable[[str, Sequence[str]], float], should_stop: Stop) -> Calibration | None:
@@ -178,6 +186,14 @@ class Run:
         again = self._learner(self._method.load(self._load(torch.float32), place))
         difference = folder.check_reload(before, again, rows, place)
         write_card(place, {**card, "reload": {"max_logit_difference": difference}})
+
+
+def settle(model: Any, learnt: Mapping[str, torch.Tensor]) -> None:  # noqa: ANN401
+    """Put learnt weights into a model that was wrapped in the same way."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name in learnt:
+                value.copy_(learnt[name])
 
 
 class ExtractRun(Run):
