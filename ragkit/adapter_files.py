@@ -12,10 +12,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from ragkit.errors import RagkitError
+from ragkit.errors import ModelError
 
 
-class AdapterError(RagkitError):
+class AdapterError(ModelError):
     """An adapter that is missing, damaged, in the way, or not fit for its base."""
 
 

@@ -112,8 +112,8 @@ def find(name: str, home: Path) -> Adapter:
 def read(folder: Path) -> Adapter:
     """The adapter in a folder. Raises AdapterError if it is none, is damaged, or its weights are pickles."""
     folder = folder.expanduser().resolve()
-    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else None
-    card = _json(folder / CARD) if (folder / CARD).is_file() else {}
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
     if config is None and not (folder / "config.json").is_file():
         raise AdapterError(f"{folder} is no adapter: it holds no {CONFIG}.", "Give the folder of a PEFT adapter.")
     weights = [folder / WEIGHTS] if config is not None else sorted(folder.glob("model*.safetensors"))
@@ -129,12 +129,12 @@ def read(folder: Path) -> Adapter:
         raise AdapterError(f"The adapter {folder} is damaged: {error.message}", error.hint) from error
     hashes = [[file.name, file_sha256(file)] for file in weights]
     bundled = folder.parent == BUNDLED
-    method = str((config or {}).get("peft_type") or "full").lower()
+    method = "full" if config is None else str(config.get("peft_type") or "lora").lower()
     return Adapter(
         name=folder.name,
         folder=folder,
         task="extract" if (card.get("task") or _task(config or {}, folder)) == "extract" else "generate",
-        method=str(card.get("method") or method),
+        method=method,
         base=str(card.get("base") or (config or {}).get("base_model_name_or_path") or ""),
         base_sha256=str(card.get("base_sha256") or ""),
         template=str(card.get("template") or ""),
@@ -157,7 +157,8 @@ def _task(config: Mapping[str, Any], folder: Path) -> str:
     return _TASKS[named]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The card or configuration of an adapter. Raises AdapterError if it is damaged."""
     try:
         if path.stat().st_size > _MOST_TEXT:
             raise ValueError("it is too large")
@@ -310,7 +311,7 @@ def _move(folder: Path, target: Path) -> Adapter:
 
 def _name_card(folder: Path, name: str) -> None:
     if (folder / CARD).is_file():
-        _write_card(folder, {**_json(folder / CARD), "name": name})
+        _write_card(folder, {**read_json(folder / CARD), "name": name})
 
 
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from pathlib import Path
 
-from ragkit import models
+from ragkit import adapters, models
+from ragkit.generate import merge
 
 AUTO = "auto"
 """The name that stands for "choose for me"."""
@@ -15,15 +17,22 @@ AUTO = "auto"
 def choose(engine: str, model: str, adapter: str = "") -> str:
     """The engine's catalog name: openvino for GGUF files and OpenVINO folders on a CPU, else transformers.
 
-    An adapter needs transformers; so does a GPU, where the model can be read there. A name other than "auto" is
-    returned as it is. Raises ModelError if the model cannot be found.
+    An adapter that cannot be merged needs transformers; so does a GPU, where the model can be read there. A name other
+    than "auto" is returned as it is. Raises ModelError if the model or the adapter cannot be found.
+
+    Args:
+        engine: a name of the catalog, or "auto".
+        model: a built-in name, a folder, a GGUF file or a hub id.
+        adapter: folder of an adapter, or nothing.
     """
     if engine != AUTO:
         return engine
-    form = models.resolve(model, "generator").format
-    if adapter or form == "safetensors" or importlib.util.find_spec("openvino_genai") is None:
+    found = models.resolve(model, "generator")
+    if found.format == "safetensors" or importlib.util.find_spec("openvino_genai") is None:
         return "transformers"
-    return "transformers" if form == "gguf" and has_gpu() else "openvino"
+    if adapter and merge.why_not(found, adapters.read(Path(adapter))):
+        return "transformers"
+    return "transformers" if found.format == "gguf" and has_gpu() else "openvino"
 
 
 def has_gpu() -> bool:

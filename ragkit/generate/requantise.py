@@ -9,12 +9,16 @@ when a file is converted for the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType
+from numpy.typing import NDArray
 
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 _EXACT = {
     GGMLQuantizationType.F32,
     GGMLQuantizationType.F16,
@@ -32,30 +36,51 @@ def inexact(path: Path) -> bool:
     return any(tensor.tensor_type not in _EXACT for tensor in gguf.GGUFReader(path).tensors)
 
 
-def rewrite(source: Path, target: Path) -> None:
+def rewrite(
+    source: Path | gguf.GGUFReader,
+    target: Path,
+    kind: GGMLQuantizationType = GGMLQuantizationType.Q8_0,
+    changes: Mapping[str, Change] | None = None,
+) -> None:
     """Write the same model with every inexactly read tensor as Q8_0: blocks of 32 weights, one scale, 8 bits each.
 
     A weight changes by at most 1/225 of the largest in its block: half a step, and the scale's own rounding. One
     tensor is in memory at a time.
+
+    Args:
+        source: a GGUF file, opened where that is done already: it takes seconds.
+        target: the file to write.
+        kind: what inexactly read and changed tensors are written as, F16 or Q8_0; what is no matrix stays F32.
+        changes: by the tensor's name, what makes the new weights of the old, both float32 in the same shape.
     """
-    reader = gguf.GGUFReader(source)
+    changes = changes or {}
+    reader = source if isinstance(source, gguf.GGUFReader) else gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents(), use_temp_file=True)
     for field in reader.fields.values():
         if field.name.startswith(_HEADER) or field.name in ("general.architecture", "general.file_type"):
             continue
-        kind = field.types[0]
-        part = field.types[-1] if kind == GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), kind, sub_type=part)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+        value = field.types[0]
+        part = field.types[-1] if value == GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), value, sub_type=part)
+    half = kind == GGMLQuantizationType.F16
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if half else gguf.LlamaFileType.MOSTLY_Q8_0)
     for tensor in reader.tensors:
-        kept = tensor.tensor_type in _EXACT or tensor.shape[0] % 32 != 0
-        if kept:
+        change = changes.get(tensor.name)
+        kept = tensor.tensor_type in _EXACT or not _fits(kind, tensor.shape)
+        if kept and change is None:
             writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
             continue
         weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        packed = gguf.quants.quantize(weights, GGMLQuantizationType.Q8_0)
-        writer.add_tensor(tensor.name, packed, raw_dtype=GGMLQuantizationType.Q8_0)
+        if change is not None:
+            weights = np.ascontiguousarray(change(weights), np.float32)
+        form = kind if _fits(kind, tensor.shape) else GGMLQuantizationType.F16
+        form = form if len(tensor.shape) > 1 else GGMLQuantizationType.F32
+        writer.add_tensor(tensor.name, gguf.quants.quantize(weights, form), raw_dtype=form)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _fits(kind: GGMLQuantizationType, shape: NDArray[np.integer[Any]]) -> bool:
+    return kind != GGMLQuantizationType.Q8_0 or shape[0] % 32 == 0

@@ -314,10 +314,29 @@ def test_pickled_adapters_and_empty_folders_are_refused(causal, lora, tmp_path):
         kind(causal, str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["openvino", "echo"])
-def test_engines_without_adapters_say_so(name, lora):
+def test_engines_that_cannot_take_an_adapter_say_so(causal, lora):
     with pytest.raises(ModelError, match="engine transformers"):
-        GENERATORS.load(name)(BUILT_IN, str(lora))
+        GENERATORS.load("echo")(BUILT_IN, str(lora))
+    with pytest.raises(ModelError, match=r"base is no GGUF file\. Use the engine transformers"):
+        GENERATORS.load("openvino")(causal, str(lora))
+    with pytest.raises(ModelError, match="does not fit the model"):
+        GENERATORS.load("openvino")(BUILT_IN, str(lora))
+
+
+def test_an_adapter_that_quotes_is_no_writer(causal, lora, tmp_path):
+    folder = tmp_path / "adapter"
+    shutil.copytree(lora, folder)
+    (folder / "ragkit.json").write_text(json.dumps({"task": "extract"}))
+    for name in ("openvino", "transformers"):
+        with pytest.raises(ModelError, match="quotes and does not write"):
+            GENERATORS.load(name)(BUILT_IN if name == "openvino" else causal, str(folder))
+
+
+def test_a_whole_tuned_model_stands_in_for_its_base(causal, tmp_path):
+    tuned = save_causal(tmp_path / "tuned", seed=3)
+    kind = GENERATORS.load("transformers")
+    assert run(kind(causal, tuned))[0].text == run(kind(tuned, ""))[0].text
+    assert run(kind(causal, tuned))[0].text != run(kind(causal, ""))[0].text
 
 
 def test_engines_refuse_formats_that_they_do_not_read(causal, tmp_path):
@@ -338,8 +357,9 @@ def test_engines_refuse_formats_that_they_do_not_read(causal, tmp_path):
 def test_auto_takes_what_reads_the_model(causal, lora, monkeypatch):
     monkeypatch.setattr("ragkit.generate.engines.has_gpu", lambda: False)
     assert choose("auto", BUILT_IN) == "openvino"
-    assert choose("auto", BUILT_IN, str(lora)) == "transformers"
+    assert choose("auto", BUILT_IN, str(lora)) == "openvino"
     assert choose("auto", causal) == "transformers"
+    assert choose("auto", causal, str(lora)) == "transformers"
     assert choose("echo", "whatever") == "echo"
     monkeypatch.setattr("ragkit.generate.engines.has_gpu", lambda: True)
     assert choose("auto", BUILT_IN) == "transformers"
