@@ -25,11 +25,10 @@ from ragkit.promotions import Promotion, Promotions, Task
 from ragkit.runs import Plan
 from ragkit.sets import EvaluationSet, Sets
 from ragkit.settings import RetrieveSettings
+from ragkit.tune.card import QUESTIONS
 from ragkit.types import Question, Variant, to_json
 from ragkit.workbench import Workbench
 
-TRAINED_ON = "questions.jsonl"
-"""File in an adapter's folder with the questions that it was trained on, one JSON object with `question` a line."""
 NO_READER = "no reader"
 """What a reader is held against where there is none yet: finding nothing in any document."""
 
@@ -254,7 +253,7 @@ def _leak_of_default(adapter: Adapter, asked: Sequence[Question]) -> list[str]:
 
 def _trained_on(adapter: Adapter) -> list[str] | None:
     """The questions that an adapter was trained on; None if its folder does not say."""
-    path = adapter.folder / TRAINED_ON
+    path = adapter.folder / QUESTIONS
     if not path.is_file():
         return None
     try:

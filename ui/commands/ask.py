@@ -41,6 +41,9 @@ def ask(
 ) -> None:
     """Print what the reader quotes, the answer as it is written, then the sentences that it cites."""
     workbench = Workbench.open(collection, home_of(home))
+    usual = workbench.defaults.variant(variant.get("model", ""))
+    if "adapter" not in variant and "engine" not in variant:  # nobody chose who answers: then the default's template
+        variant = {"template": usual.template, **variant}
     chosen = Variant(**variant, decoding=Decoding(**decoding))
     with interruptible() as stopped:
 

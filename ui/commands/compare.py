@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ragkit.adapters import AUTO
 from ragkit.history import History
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Answer, Decoding, Generation, Variant, to_json
@@ -84,9 +85,10 @@ def compare(
 
 
 def variant_of(text: str, common: dict[str, Any], decoding: Decoding) -> Variant:
-    """A variant from `template` or `template+adapter`."""
-    template, _, adapter = text.partition("+")
-    return Variant(**common, template=template, adapter=adapter, decoding=decoding)
+    """A variant from `template` (with the default adapter, where it belongs to it), `template+adapter` or `template+`
+    (with none)."""
+    template, plus, adapter = text.partition("+")
+    return Variant(**common, template=template, adapter=adapter if plus else AUTO, decoding=decoding)
 
 
 def _rule(variant: Variant, *, first: bool) -> None:

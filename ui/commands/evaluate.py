@@ -110,7 +110,7 @@ def evaluate(
         )
     else:
         workbench = Workbench.open(collection, home_of(home))
-        chosen = variants or [Variant().template]
+        chosen = variants or [workbench.defaults.variant(common.get("model", "")).template]
         plan = Plan(
             variants=tuple(variant_of(each, common, Decoding(**decoding)) for each in chosen),
             retrieve=RetrieveSettings(**retrieval),

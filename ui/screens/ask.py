@@ -9,7 +9,7 @@ import streamlit as st
 from ragkit.collection import Collection
 from ragkit.history import History
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer, Variant
+from ragkit.types import Answer
 from ui import answers, drawer, grading, panels, state
 from ui.runner import Task
 from ui.views import button, count, el, empty, icon, join, panel, put
@@ -167,7 +167,7 @@ def _quoted(task: Task) -> None:
 
 
 def _input(name: str, thread: str, collection: Collection, given: list[Answer]) -> None:
-    before = given[-1].variant if given else Variant()
+    before = given[-1].variant if given else state.workbench(name).defaults.variant()
     with st.bottom:
         with st.container(horizontal=True, vertical_alignment="center", key="ask-settings"):
             panels.settings("ask", state.workbench(name), before)
