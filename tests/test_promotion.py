@@ -9,14 +9,16 @@ import shutil
 import pytest
 
 from ragkit import adapters, promotion
-from ragkit.promotion import TRAINED_ON, GateError
+from ragkit.promotion import GateError
 from ragkit.promotions import Promotions
 from ragkit.runs import Runs
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings
+from ragkit.tune.card import QUESTIONS
 from ragkit.types import Question, Variant
 from ragkit.workbench import Workbench
 from tests.library import filled
+from tests.readers import SURE, UNSURE, save_encoder, save_reader
 from tests.tiny_speakers import save_adapter, save_speaker
 
 NEVER = RetrieveSettings(abstain_below=0.0, reader="")
@@ -163,7 +165,7 @@ def test_a_gate_is_stale_once_something_changed(workbench, trained):
 
 
 def test_questions_that_it_was_trained_on_are_refused(workbench):
-    known = adapters.shelf(workbench.collection.home) / "mat" / TRAINED_ON
+    known = adapters.shelf(workbench.collection.home) / "mat" / QUESTIONS
     held = gate(workbench, "mat", "right-is-mat")
     assert any("does not say what it was trained on" in note for note in held.notes)
     asked = questions("mat")[3].question
@@ -180,7 +182,7 @@ def test_questions_that_it_was_trained_on_are_refused(workbench):
 
 def test_a_head_start_of_the_default_is_told(workbench):
     promotion.promote(workbench, gate(workbench, "mat", "right-is-mat"))
-    known = adapters.shelf(workbench.collection.home) / "mat" / TRAINED_ON
+    known = adapters.shelf(workbench.collection.home) / "mat" / QUESTIONS
     known.write_text("".join(json.dumps({"question": each.question}) + "\n" for each in questions("mat")))
     notes = gate(workbench, "yard", "right-is-mat").notes
     assert "The default, mat, was trained on 12 of these questions: a head start." in notes
@@ -218,3 +220,60 @@ def test_an_adapter_by_its_folder_is_measured_too(workbench, trained):
     held = gate(workbench, str(trained / "mat"), "right-is-mat")
     assert held.adapter == "mat"
     assert held.candidate == Variant(template="concise", model=held.base, adapter=str((trained / "mat").resolve()))
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    """A reader that always quotes something, and one that never finds anything."""
+    folder = tmp_path_factory.mktemp("readers")
+    base = save_encoder(folder / "encoder")
+    save_reader(folder / "bold", base, SURE), save_reader(folder / "shy", base, UNSURE)
+    return folder
+
+
+@pytest.fixture
+def reading(workbench, readers):
+    """The workbench with both readers, and questions that nothing answers but for a few."""
+    for name in ("bold", "shy"):
+        shutil.copytree(readers / name, adapters.shelf(workbench.collection.home) / name)
+    Sets(workbench.collection).put("mostly-unanswerable", questions("xyzzy", 2, unanswerable=14))
+    return workbench
+
+
+def test_a_first_reader_is_held_against_having_none(reading):
+    held = gate(reading, "bold", "mostly-unanswerable")
+    assert (held.task, held.candidate.engine, held.default) == ("extract", "reader", None)
+    assert row(held, "f1").default == 14 / 16
+    assert row(held, "f1").candidate == 0.0
+    assert held.outcome == "failed"
+    assert "not to replace no reader" in held.words
+    with pytest.raises(GateError):
+        promotion.promote(reading, held)
+    shy = gate(reading, "shy", "mostly-unanswerable")  # as good as none
+    assert row(shy, "f1").difference == 0.0
+    assert not shy.passed
+
+
+def test_a_better_reader_takes_the_place_of_the_default_one(reading):
+    collection = reading.collection
+    bold = adapters.find("bold", collection.home)
+    Promotions(collection).add("extract", "bold", bold.sha256, bold.base, "", None, {})
+    assert reading.readers.settled("auto") == "bold"
+    held = gate(reading, "shy", "mostly-unanswerable")
+    assert held.default.adapter == "bold"
+    assert held.passed
+    promotion.promote(reading, held)
+    assert reading.readers.settled("auto") == "shy"
+    assert reading.defaults.variant() == Variant(), "what writes is another matter"
+    promotion.roll_back(reading, "extract")
+    assert reading.readers.settled("auto") == "bold"
+
+
+def test_the_default_reader_refuses_nothing_on_behalf_of_a_candidate(reading):
+    collection = reading.collection
+    shy = adapters.find("shy", collection.home)
+    Promotions(collection).add("extract", "shy", shy.sha256, shy.base, "", None, {})
+    held = promotion.gate(reading, "bold", "mostly-unanswerable", retrieve=RetrieveSettings(abstain_below=0.0))
+    assert row(held, "false-answer").candidate == 1.0
+    assert row(held, "false-answer").default == 0.0
+    assert held.outcome == "failed"
