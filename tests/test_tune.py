@@ -118,6 +118,7 @@ def task_of(base: str, replies: dict[str, Reply], settings: TuneSettings, share:
 
 
 def gradients(task: generate.Generate, rows) -> tuple[float, dict[str, torch.Tensor], int]:
+    task.model.eval()  # all in float32: mixed precision is for training
     task.model.zero_grad()
     total, tokens = 0.0, 0
     for step in task.plan(rows, 16, None):
