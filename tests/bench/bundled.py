@@ -1,0 +1,126 @@
+"""Make and measure the bundled adapters: data, training, evaluation on held-out articles, card. One command each:
+
+    python -m tests.bench.bundled reader
+    python -m tests.bench.bundled grounded
+
+Everything lands in a work folder (`--work`, default build/bundled) and goes on there after an interruption; at the end
+the adapter with its card, its log and its evaluation is copied to `ragkit/bundled/`. `--measure` leaves the training
+out and measures what is bundled. Needs the shared data (RAGKIT_DATA).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ingest.pipeline import ingest
+from ragkit import adapters
+from ragkit.catalog import EMBEDDERS
+from ragkit.collection import Collection
+from ragkit.evaluate.importers import read_set
+from ragkit.evaluation import evaluate
+from ragkit.sets import Sets
+from ragkit.settings import RetrieveSettings, TuneSettings
+from ragkit.tune.rows import Point
+from ragkit.tuning import TunePlan, tune
+from ragkit.tuning_data import Sources
+from ragkit.types import Variant, to_json
+from ragkit.workbench import Workbench
+from tests.bench import articles, cards
+
+ANSWERABLE = UNANSWERABLE = 300
+READER = TuneSettings(task="extract", base="minilm", template="grounded", patience=0, looks=12)
+GROUNDED = TuneSettings(task="generate", base="smollm2-135m", template="grounded", looks=12)
+PLANS = {"reader": READER, "grounded": GROUNDED}
+BARE = ("concise", "strict", "grounded")
+"""Templates that the bare model is measured with, beside the adapter."""
+NO_READER = RetrieveSettings(reader="")
+
+
+def collection(home: Path, name: str, corpus: Path) -> Workbench:
+    """A collection that holds a corpus, ingested by the ordinary worker."""
+    made = Collection.open(home, name, create=True)
+    if not made.documents():
+        settings = made.settings
+        ingest(made, [corpus], EMBEDDERS.load(settings.embedder)(settings.embedder_model))
+    return Workbench(made)
+
+
+def train(name: str, work: Path) -> Path:
+    """The adapter's folder in the work folder's library; trained if it is not there."""
+    part = articles.training(work / "train")
+    bench = collection(work / "home", "train", part.corpus)
+    found = adapters.shelf(work / "home") / name
+    if not found.is_dir():
+        plan = TunePlan(name, Sources(files=tuple(map(str, part.questions))), PLANS[name])
+        tune(bench, plan, work / "runs" / name, _say)
+    return found
+
+
+def _say(point: Point) -> None:
+    if point.phase != "training" or point.step % 20 == 0 or point.held_out_loss is not None:
+        held = "" if point.held_out_loss is None else f" held-out {point.held_out_loss:.4f}"
+        loss = "" if point.loss is None else f" loss {point.loss:.4f}"
+        left = "" if point.left is None else f" {point.left / 60:.0f} min left"
+        _out(f"{point.phase} {point.step}/{point.steps}{loss}{held} {point.tokens_per_second:,.0f} tok/s{left}")
+
+
+def variants(name: str, folder: Path) -> tuple[list[Variant], RetrieveSettings]:
+    """What is compared: the adapter, its base without it where that can answer, and the pair of both adapters."""
+    if name == "reader":
+        return [Variant("grounded", engine="reader", model="minilm", adapter=str(folder))], NO_READER
+    tuned = Variant("grounded", adapter=str(folder))
+    return [tuned, *(replace(tuned, template=template, adapter="") for template in BARE)], NO_READER
+
+
+def measure(name: str, folder: Path, work: Path) -> dict[str, Any]:
+    """The evaluation on held-out articles: open book, five passages, paired intervals."""
+    part = articles.held_out(work / "test", ANSWERABLE, UNANSWERABLE)
+    bench = collection(work / "home", "test", part.corpus)
+    questions = Sets(bench.collection).put("held-out", read_set(part.questions[0]), "SQuAD 2.0")
+    compared, retrieve = variants(name, folder)
+    begun = time.time()
+    report = evaluate(bench, questions, compared, retrieve=replace(retrieve, abstain_below=0.0), listen=_tell)
+    _out(f"evaluated in {time.time() - begun:,.0f} s")
+    found = cards.summary(report, articles.titles())
+    if name == "reader":
+        found["curve"] = cards.curve(bench, read_set(part.questions[0]), str(folder), retrieve)
+    return found
+
+
+def _tell(progress: Any) -> None:  # noqa: ANN401
+    if progress.done % 100 == 0:
+        _out(f"{progress.done}/{progress.total} answers, {progress.left or 0:,.0f} s left")
+
+
+def _out(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=sorted(PLANS))
+    parser.add_argument("--work", type=Path, default=Path("build/bundled"))
+    parser.add_argument("--measure", action="store_true", help="Measure what is bundled; train nothing.")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    target = adapters.BUNDLED / options.name
+    folder = target if options.measure else train(options.name, work)
+    found = measure(options.name, folder, work)
+    if not options.measure:
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(folder, target)
+    (target / "evaluation.json").write_text(json.dumps(to_json(found), indent=1) + "\n", encoding="utf-8")
+    (target / "README.md").write_text(cards.text(adapters.read(target), found), encoding="utf-8")
+    _out(f"{target}: {sum(each.stat().st_size for each in target.iterdir()) / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    main()
