@@ -85,11 +85,9 @@ def begin(workbench: Workbench, questions: EvaluationSet, plan: Plan) -> Run:
     Raises RunError, TemplateError, UnknownPart or ModelError for what could not be carried out.
     """
     _check(plan)
-    plan = replace(
-        plan,
-        variants=tuple(workbench.defaults.settled(variant) for variant in plan.variants),
-        retrieve=replace(plan.retrieve, reader=workbench.readers.settled(plan.retrieve.reader)),
-    )
+    variants = tuple(workbench.defaults.settled(variant) for variant in plan.variants)
+    reader = workbench.readers.settled(plan.retrieve.reader, variants)
+    plan = replace(plan, variants=variants, retrieve=replace(plan.retrieve, reader=reader))
     templates = [workbench.templates.get(variant.template) for variant in plan.variants]
     for name in plan.metrics:
         METRICS.row(name)

@@ -148,8 +148,8 @@ def search(
     chosen = questions if isinstance(questions, EvaluationSet) else Sets(workbench.collection).get(questions)
     asked = Sets(workbench.collection).by_sha256(chosen.sha256)
     retrieve = retrieve or RetrieveSettings()
-    retrieve = replace(retrieve, reader=workbench.readers.settled(retrieve.reader))
     default = workbench.defaults.settled(default)
+    retrieve = replace(retrieve, reader=workbench.readers.settled(retrieve.reader, [default]))
     measured = metric or decisive(asked)[0]
     METRICS.row(measured)
     candidates, templates = _candidates(workbench.templates, default, space, retrieve.k)

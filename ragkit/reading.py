@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ragkit import adapters
@@ -12,10 +13,13 @@ from ragkit.defaults import AUTO, Defaults
 from ragkit.errors import RagkitError
 from ragkit.protocols import Reader
 from ragkit.shared import Shared
-from ragkit.types import digest
+from ragkit.types import Variant, digest
 
 READS = "reader"
 """The generation engine that reads by itself, so that no other reader is asked beside it."""
+
+NO_MODEL = "echo"
+"""The engine for tests and machines without a model, beside which no reader is asked that nobody named."""
 
 _log = logging.getLogger(__name__)
 _readers: Shared[Reader] = Shared(most=2)
@@ -47,11 +51,21 @@ class Readers:
             _log.warning("The reader %s is done without. %s", found.name, error)
             return None
 
-    def settled(self, name: str) -> str:
-        """The name with "auto" settled: what it stands for now, or nothing."""
+    def beside(self, variant: Variant, name: str) -> Reader | None:
+        """The reader that quotes before a variant answers; None beside an engine that reads or has no model."""
+        if variant.engine == READS or (variant.engine == NO_MODEL and name == AUTO):
+            return None
+        return self.get(name)
+
+    def settled(self, name: str, variants: Sequence[Variant] | None = None) -> str:
+        """The name with "auto" settled: what it stands for now, or nothing.
+
+        For a run of variants it is nothing where it would be asked beside none of them.
+        """
         if name != AUTO:
             return name
-        found = self._defaults.adapter("extract") if self.get(AUTO) else None
+        asked = [self.get(AUTO)] if variants is None else [self.beside(variant, AUTO) for variant in variants]
+        found = self._defaults.adapter("extract") if any(asked) else None
         return self._defaults.reference(found) if found else ""
 
 

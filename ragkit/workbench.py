@@ -24,7 +24,7 @@ from ragkit.prompt.select import arrangement
 from ragkit.prompt.store import TemplateStore
 from ragkit.protocols import Embedder, Generator, Reader, Reranker, Scored
 from ragkit.ranking import maximal_marginal_relevance
-from ragkit.reading import READS, Readers
+from ragkit.reading import Readers
 from ragkit.settings import RetrieveSettings
 from ragkit.shared import Shared
 from ragkit.types import Answer, Evidence, Fingerprint, Generation, Prompt, Reading, Variant, Vectors, Withheld
@@ -161,11 +161,11 @@ class Workbench:
     def reader(self, evidence: Evidence, retrieve: RetrieveSettings, variant: Variant | None = None) -> Reader | None:
         """The reader that quotes from this evidence before a variant answers.
 
-        None where the settings name none, no passage is near enough, or the variant's engine is a reader itself.
+        None where the settings name none, no passage is near enough, or the variant takes none beside it.
         """
-        if (variant is not None and variant.engine == READS) or _nothing_near(evidence, retrieve):
+        if _nothing_near(evidence, retrieve):
             return None
-        return self.readers.get(retrieve.reader)
+        return self.readers.beside(variant, retrieve.reader) if variant else self.readers.get(retrieve.reader)
 
     def read(
         self,

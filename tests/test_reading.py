@@ -124,9 +124,20 @@ def test_auto_is_the_reader_that_ships_with_ragkit(
 ) -> None:
     save_reader(tmp_path / "shipped" / "reader", base)
     monkeypatch.setattr(adapters, "BUNDLED", tmp_path / "shipped")
-    assert workbench.ask(QUESTION, ECHO, retrieve=SEARCH).reading is not None
-    assert workbench.readers.settled("auto") == "reader"
-    assert workbench.ask(QUESTION, ECHO, retrieve=replace(SEARCH, reader="")).reading is None
+    evidence = workbench.retrieve(QUESTION, SEARCH)
+    assert workbench.read(QUESTION, evidence, SEARCH, Variant()) is not None
+    assert workbench.read(QUESTION, evidence, replace(SEARCH, reader=""), Variant()) is None
+    assert workbench.readers.settled("auto", [Variant()]) == "reader"
+
+
+def test_no_reader_is_asked_beside_an_engine_without_a_model_unless_it_was_named(
+    workbench: Workbench, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_reader(tmp_path / "shipped" / "reader", base)
+    monkeypatch.setattr(adapters, "BUNDLED", tmp_path / "shipped")
+    assert workbench.ask(QUESTION, ECHO, retrieve=SEARCH).reading is None
+    assert workbench.readers.settled("auto", [ECHO]) == ""
+    assert workbench.ask(QUESTION, ECHO, retrieve=replace(SEARCH, reader="reader")).reading is not None
 
 
 def test_an_automatic_reader_that_cannot_be_loaded_is_done_without(
@@ -136,10 +147,11 @@ def test_an_automatic_reader_that_cannot_be_loaded_is_done_without(
     card = tmp_path / "shipped" / "reader" / "ragkit.json"
     card.write_text(card.read_text().replace('"base_sha256": "', '"base_sha256": "0'))
     monkeypatch.setattr(adapters, "BUNDLED", tmp_path / "shipped")
-    assert workbench.ask(QUESTION, ECHO, retrieve=SEARCH).reading is None
-    assert workbench.ask(QUESTION, ECHO, retrieve=SEARCH).reading is None
+    evidence = workbench.retrieve(QUESTION, SEARCH)
+    assert workbench.read(QUESTION, evidence, SEARCH, Variant()) is None
+    assert workbench.read(QUESTION, evidence, SEARCH, Variant()) is None
     assert len([record for record in caplog.records if "was trained on" in record.getMessage()]) == 1
-    assert workbench.readers.settled("auto") == ""
+    assert workbench.readers.settled("auto", [Variant()]) == ""
     with pytest.raises(ModelError, match="was trained on"):
         workbench.ask(QUESTION, ECHO, retrieve=replace(SEARCH, reader="reader"))
 
