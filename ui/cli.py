@@ -35,6 +35,7 @@ COMMANDS = Registry(
     Row("search-prompts", "ui.commands.search_prompts:search_prompts", "Search for a better prompt and test it once."),
     Row("sets", "ui.commands.sets:sets", "Import, list, export or draft evaluation sets."),
     Row("promote", "ui.commands.promote:promote", "Make an adapter the default if it is measured to be better."),
+    Row("adapters", "ui.commands.adapters:adapters", "List, rename, export, import or remove adapters."),
     Row("list", "ui.commands.parts:parts", "List the parts that can be plugged in."),
     Row("models", "ui.commands.models:models", "Show where each model comes from and whether its hash is right."),
     Row("verify", "ui.commands.verify:verify", "Check a collection for damage, and repair it."),
