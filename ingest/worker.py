@@ -24,6 +24,7 @@ from ingest.events import Advanced, Event, FileChanged, Planned
 from ingest.launch import STATUS, announce, ensure_worker, start_worker, submit_ingest, submit_reembed, worker_alive
 from ingest.pipeline import ingest
 from ingest.reembed import reembed
+from ingest.tunings import KINDS, do_tuning
 from ingest.uploads import remove_forgotten, remove_uploads
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
@@ -159,8 +160,11 @@ class Worker:
             reembed(self._collection, settings, self._load(settings), listen=reporter, should_stop=should_stop)
         elif job.kind == "evaluate":
             do_evaluation(self._collection, job.args["run"], lambda now: reporter(Advanced(now)), should_stop)
+        elif job.kind in KINDS:
+            do_tuning(self._collection, job, lambda now: reporter(Advanced(now)), should_stop)
         else:
-            raise UnknownPart(f"There is no kind of job called {job.kind!r}.", "There are: ingest, reembed, evaluate.")
+            there = ", ".join(("ingest", "reembed", "evaluate", *KINDS))
+            raise UnknownPart(f"There is no kind of job called {job.kind!r}.", f"There are: {there}.")
 
     def _load(self, settings: IngestSettings) -> Embedder:
         """The embedder of these settings; the last one is kept for the next job."""

@@ -89,6 +89,8 @@ class Progress:
     """Part of the work that is done, 0 to 1, by bytes of the files."""
     left: float | None = None
     """Seconds until the end, by the present rate; None while nothing can be said."""
+    doing: str = ""
+    """Stage of a job that has several, such as a training: preparing, sweep, training, checking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The browser front end: navigation between the six pages, and the collection that they are about.
+"""The browser front end: navigation between the seven pages, and the collection that they are about.
 
 The pages lie in `screens`: Streamlit takes a folder called `pages` beside this file for an app of the older kind, in
 which each file is a page of its own, and would open a page that is asked for first without this frame.
@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import sidebar
-from ui.screens import ask, compare, documents, evaluate, models, templates
+from ui.screens import ask, compare, documents, evaluate, models, templates, tune
 
 _STYLES = (Path(__file__).with_name("style.css"), Path(__file__).with_name("lab.css"))
 _LOGO = Path(__file__).with_name("logo.svg")
@@ -31,6 +31,7 @@ def main() -> None:
         "documents": st.Page(documents.show, title="Documents", icon=":material/description:", url_path="documents"),
         "compare": st.Page(compare.show, title="Compare", icon=":material/view_column:", url_path="compare"),
         "evaluate": st.Page(evaluate.show, title="Evaluate", icon=":material/monitoring:", url_path="evaluate"),
+        "tune": st.Page(tune.show, title="Tune", icon=":material/model_training:", url_path="tune"),
         "templates": st.Page(templates.show, title="Templates", icon=":material/edit_note:", url_path="templates"),
         "models": st.Page(models.show, title="Models", icon=":material/memory:", url_path="models"),
     }

@@ -92,3 +92,35 @@ def shares(counts: Sequence[tuple[str, Mapping[str, int]]], classes: Mapping[str
         )
         .properties(height=36 * len(names) + _AXIS // 2)
     )  # fmt: skip
+
+
+CURVE_MOST = 400
+"""Points of a curve that are drawn; of more, every so many."""
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> alt.LayerChart:
+    """A line for each series of (x, y); the second with dots, since it has few points.
+
+    Args:
+        series: by name, in the order of the legend.
+        across, up: titles of the axes.
+    """
+    there = {name: _thinned(points) for name, points in series.items() if points}
+    rows = [{"series": name, "x": x, "y": y} for name, points in there.items() for x, y in points]
+    names = list(there)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("x:Q", title=across, axis=alt.Axis(tickCount=6, tickMinStep=1, format=",d")),
+        y=alt.Y("y:Q", title=up, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6)),
+        color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(_SERIES[: len(names)])),
+                        legend=alt.Legend(orient="top", title=None)),
+        tooltip=[alt.Tooltip("series:N", title="Of"), alt.Tooltip("x:Q", title=across, format=",d"),
+                 alt.Tooltip("y:Q", title=up, format=".3f")],
+    )  # fmt: skip
+    lines = base.mark_line(strokeWidth=2)
+    dots = base.transform_filter(alt.FieldOneOfPredicate("series", names[1:])).mark_circle(size=60, opacity=1)
+    return alt.layer(lines, dots).properties(height=260 + _LEGEND)
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    step = -(-len(points) // CURVE_MOST)
+    return [*points[:-1:step], points[-1]]

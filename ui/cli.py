@@ -34,6 +34,7 @@ COMMANDS = Registry(
     Row("evaluate", "ui.commands.evaluate:evaluate", "Answer many questions with several variants, and compare them."),
     Row("search-prompts", "ui.commands.search_prompts:search_prompts", "Search for a better prompt and test it once."),
     Row("sets", "ui.commands.sets:sets", "Import, list, export or draft evaluation sets."),
+    Row("tune", "ui.commands.tune:tune", "Train an adapter on questions with answers."),
     Row("promote", "ui.commands.promote:promote", "Make an adapter the default if it is measured to be better."),
     Row("adapters", "ui.commands.adapters:adapters", "List, rename, export, import or remove adapters."),
     Row("list", "ui.commands.parts:parts", "List the parts that can be plugged in."),

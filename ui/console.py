@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -63,12 +63,18 @@ Command = Callable[..., Any]
 
 
 def settings_options(
-    cls: type, parameter: str, panel: str, *, skip: tuple[str, ...] = (), short: dict[str, str] | None = None
+    cls: type,
+    parameter: str,
+    panel: str,
+    *,
+    skip: tuple[str, ...] = (),
+    short: dict[str, str] | None = None,
+    unset: Mapping[str, str] | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command one option for each field of a settings dataclass.
 
     The sentence under the field is the option's help. The command gets the fields that were named on the command line,
-    and only those, as the dict `parameter`.
+    and only those, as the dict `parameter`. `unset` says what a field's default stands for, where it is no value.
     """
     fields = [part for part in dataclasses.fields(cls) if part.name not in skip]
     types = typing.get_type_hints(cls)
@@ -77,7 +83,8 @@ def settings_options(
         name = part.name.replace("_", "-")
         switch = f"--{name}/--no-{name}" if part.default is True else f"--{name}"  # what is on can be turned off
         names = [switch, *([short[part.name]] if short and part.name in short else [])]
-        shown = f" [dim]\\[default: {part.default}][/]" if part.default not in ("", None) else ""
+        default = (unset or {}).get(part.name, part.default)
+        shown = f" [dim]\\[default: {default}][/]" if default not in ("", None) else ""
         info = typer.Option(*names, help=sentences(cls)[part.name] + shown, rich_help_panel=panel)
         kind = Annotated[types[part.name] | None, info]
         return inspect.Parameter(part.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

@@ -81,12 +81,15 @@ def _advance(bar: Progress, task: TaskID, job: Job, files: list[JobFile]) -> Non
         task,
         completed=progress.share,
         rate=f"{progress.files}/{progress.total} files{speed}" if progress.total else "",
-        left=f"{_clock(progress.left)} left" if progress.left is not None else "",
+        left=f"{clock(progress.left)} left" if progress.left is not None else "",
         doing=escape(doing),
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, from an hour on hours too."""
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d}:{int(seconds % 60):02d}"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ingest.catalog import LOADERS
 from ingest.launch import ensure_worker, submit_ingest
+from ingest.tunings import KINDS
 from ingest.uploads import safe_name, stage_upload
 from ragkit.collection import Collection
 from ragkit.home import check_name
@@ -16,7 +17,7 @@ from ui.views import Html, bar, button, count, el, icon, join, notice, number, p
 
 _SHOWN = 40
 """Files of a running job that are listed; of more, those that are being read and the refused ones come first."""
-ELSEWHERE = ("evaluate",)
+ELSEWHERE = ("evaluate", *KINDS)
 """Kinds of jobs that another page follows."""
 _ORDER = {"reading": 0, "refused": 1, "waiting": 2}
 _LOOK = {

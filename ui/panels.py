@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,11 +12,12 @@ import streamlit as st
 
 from ragkit import adapters
 from ragkit.catalog import GENERATORS, RERANKERS, RETRIEVERS, SELECTORS
+from ragkit.reading import READS
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Variant
 from ragkit.workbench import Workbench
 from ui import answers, state
-from ui.forms import fields
+from ui.forms import RANGES, fields
 from ui.runner import Task
 from ui.views import bar, count, el, notice, problem, put
 
@@ -95,10 +97,41 @@ def search_fields(key: str, workbench: Workbench) -> tuple[RetrieveSettings, tup
 
 def model_fields(key: str, variant: Variant) -> Variant:
     """Engine, model, adapter and decoding."""
-    variant = fields(
-        variant, ("engine", "model", "adapter"), key, {"engine": ["auto", *GENERATORS.names]}, columns=1
-    )
+    variant = fields(variant, ("engine", "model"), key, {"engine": ["auto", *GENERATORS.names]}, columns=1)
+    variant = _adapter_field(key, variant)
     return replace(variant, decoding=fields(variant.decoding, DECODING, f"{key}.decoding"))
+
+
+def _adapter_field(key: str, variant: Variant) -> Variant:
+    """The adapter: one of the library for what the engine does, the default one, none, or a folder that is typed."""
+    task = "extract" if variant.engine == READS else "generate"
+    there = [each for each in adapters.listing(state.home()) if each.task == task]
+    menu = ["auto", "", *dict.fromkeys(each.name for each in there)]
+    variant = fields(variant, ("adapter",), key, {"adapter": menu}, columns=1, more=("adapter",))
+    chosen = next((each for each in there if each.name == variant.adapter), None)
+    if chosen is not None:
+        parts = [f"Trained on {chosen.base}" if chosen.base else "", chosen.template and f"with {chosen.template}"]
+        put(el("p", f"{' '.join(filter(None, parts))}.", class_="rk-muted rk-small"))
+        if chosen.base and chosen.base != variant.model:
+            put(el("p", f"It needs the model {chosen.base}.", class_="rk-said-bad rk-small"))
+    return variant
+
+
+def put_into_compare(left: Variant, right: Variant, blind: bool) -> None:
+    """Put two variants into the form of the Compare page, to be asked something. For callbacks."""
+    state.leave()
+    st.session_state["compare.columns"] = 2
+    st.session_state["compare.blind"] = blind
+    for letter, variant in zip("AB", (left, right), strict=True):
+        for name in ("template", "selector", "demonstrations"):
+            st.session_state[f"compare.{letter}.{name}"] = getattr(variant, name)
+        key = f"compare.{letter}.model"
+        for name in ("engine", "model", "adapter"):
+            st.session_state[f"{key}.{name}"] = getattr(variant, name)
+        for part in dataclasses.fields(variant.decoding):
+            value = getattr(variant.decoding, part.name)
+            low, high, _ = RANGES.get(part.name, (value, value, 0))
+            st.session_state[f"{key}.decoding.{part.name}"] = type(value)(min(max(value, low), high))
 
 
 def progress(task: Task, variant: int, ahead: int) -> None:

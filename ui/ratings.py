@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import streamlit as st
@@ -14,8 +13,7 @@ from ragkit.evaluate.ratings import Table, rate
 from ragkit.prompt.store import TemplateStore
 from ragkit.types import Variant
 from ragkit.votes import Vote, Votes
-from ui import charts, comparison, state
-from ui.forms import RANGES
+from ui import charts, comparison, panels, state
 from ui.views import Html, count, el, empty, icon, notice, put
 
 NAMES = {"variant": "Variant", "template": "Template", "selector": "Selector", "k": "Examples (k)", "order": "Order",
@@ -108,20 +106,7 @@ def _verdict(table: Table, cast: list[Vote]) -> None:
 
 
 def _prefill(left: Variant, right: Variant) -> None:
-    """Put the two into the form above, to be asked something new without their names in sight."""
-    state.leave()
-    st.session_state["compare.columns"] = 2
-    st.session_state["compare.blind"] = True
-    for letter, variant in zip("AB", (left, right), strict=True):
-        for name in ("template", "selector", "demonstrations"):
-            st.session_state[f"compare.{letter}.{name}"] = getattr(variant, name)
-        key = f"compare.{letter}.model"
-        for name in ("engine", "model", "adapter"):
-            st.session_state[f"{key}.{name}"] = getattr(variant, name)
-        for part in dataclasses.fields(variant.decoding):
-            value = getattr(variant.decoding, part.name)
-            low, high, _ = RANGES.get(part.name, (value, value, 0))
-            st.session_state[f"{key}.decoding.{part.name}"] = type(value)(min(max(value, low), high))
+    panels.put_into_compare(left, right, blind=True)
     st.toast("The two stand in the form. Ask them something.", icon=":material/arrow_upward:")
 
 

@@ -46,7 +46,8 @@ def choose(name: str) -> None:
 
 def leave() -> None:
     """Take what belonged to the collection before out of the address and close what was open."""
-    for name in ("conversation", "comparison", "document", "page", "blind", "vote", "run", "set"):
+    for name in ("conversation", "comparison", "document", "page", "blind", "vote", "run", "set", "training",
+                 "adapter"):
         st.query_params.pop(name, None)
     st.session_state.pop("drawer", None)
 
