@@ -2,6 +2,11 @@
 
 openvino-genai cannot add a LoRA to a graph that it built from a GGUF file, so the update is added to the weights once,
 and the result is written as a GGUF file for the conversion.
+
+Matrices are written as F16. For a rank-8 LoRA on every linear layer of the built-in model (B normal, 0.01; the adapter
+moves a logit by up to 1.0), merged and read back by transformers, no logit of a short text differs from peft's by more
+than 0.05 with F16, and by up to 1.3 with Q8_0, more than the adapter itself does (float32, most probable tokens all
+equal in both). `tests/bench/merging.py` holds greedy answers of the fast engine against peft's.
 """
 
 from __future__ import annotations
