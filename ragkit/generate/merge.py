@@ -6,7 +6,12 @@ and the result is written as a GGUF file for the conversion.
 Matrices are written as F16. For a rank-8 LoRA on every linear layer of the built-in model (B normal, 0.01; the adapter
 moves a logit by up to 1.0), merged and read back by transformers, no logit of a short text differs from peft's by more
 than 0.05 with F16, and by up to 1.3 with Q8_0, more than the adapter itself does (float32, most probable tokens all
-equal in both). `tests/bench/merging.py` holds greedy answers of the fast engine against peft's.
+equal in both).
+
+What the engine adds to that is its own arithmetic. Over one prompt (random LoRA, B normal, 0.02) the largest difference
+from peft in float32 is 0.07 with the engine in float32 and 0.88 with its defaults on a processor with bf16, where the
+most probable token is the same at 96.6 % of positions and 5 of 8 greedy answers of 16 tokens are the same: too few
+prompts to tell a share, enough to see that the defaults change answers (`tests/bench/merging.py`).
 """
 
 from __future__ import annotations
