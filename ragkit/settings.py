@@ -79,8 +79,8 @@ class TuneSettings:
     """Rank of the LoRA matrices; higher learns more and weighs more."""
     alpha: int = 0
     """Scale of the LoRA update: its weight is alpha / rank (alpha / sqrt(rank) with rsLoRA); usually twice the rank."""
-    dropout: float = 0.0
-    """Share of the LoRA input that is left out at random in each step; any of it slows training by a tenth or more."""
+    dropout: float = 0.1
+    """Share of the features that is left out at random in each step: of the LoRA input, and of an encoder's layers."""
     rslora: bool = False
     """Rank-stabilised LoRA: scales by the square root of the rank, so that high ranks learn as fast as low ones."""
     dora: bool = False

@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from ragkit.span import MAX_TOKENS, PairEncoder, Window, read, span_tokens
 from ragkit.tune.batches import padded, steps
+from ragkit.tune.dropout import share
 from ragkit.tune.precision import attention, mixed
 from ragkit.tune.rows import Row
 
@@ -44,22 +45,25 @@ class _Unit:
         return max(len(window.ids) for window in self.windows)
 
 
-def load(folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
+def load(folder: Path, dtype: torch.dtype, dropout: float = 0.0) -> Any:  # noqa: ANN401
     """The encoder of a folder with a new span head, which is and computes in float32 whatever the encoder does.
 
-    Dropout is off: with it a step takes a quarter longer, and what it is there for, too many epochs, the held-out loss
-    ends.
+    `dropout` is of the layers' outputs; attention has none.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+    for name in ("attention_probs_dropout_prob", "attention_dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
+    for name in ("hidden_dropout_prob", "dropout"):
+        if hasattr(config, name):
+            setattr(config, name, dropout)
     logging.set_verbosity_error()  # it warns of the new head, which is the point
     torch.manual_seed(0)
     model = AutoModelForQuestionAnswering.from_pretrained(
         folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
         attn_implementation=attention(),
     )  # fmt: skip
+    share(model)
     model.qa_outputs.float()
     model.qa_outputs.register_forward_pre_hook(lambda _, given: (given[0].float(),))
     return model

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ragkit.settings import TuneSettings
+from ragkit.tune.dropout import share
 
 _HALF_MOST = 6e4
 """Weights beyond this do not fit float16."""
@@ -26,7 +27,7 @@ class Defaults:
 
 
 _LORA = {
-    "extract": ((10**9, Defaults(32, 1e-3, 4)), (10**12, Defaults(32, 2e-4, 3))),
+    "extract": ((10**9, Defaults(32, 7e-4, 2)), (10**12, Defaults(32, 2e-4, 2))),
     "generate": ((5 * 10**8, Defaults(8, 5e-4, 3)), (10**12, Defaults(16, 2e-4, 3))),
 }
 """By task: (up to so many parameters, defaults). LoRA wants about ten times the rate of full tuning (Schulman et al.
@@ -81,7 +82,9 @@ class Lora:
             exclude_modules=["qa_outputs"] if kind == "QUESTION_ANS" else None,  # a span head learns whole
             task_type=kind,
         )
-        return peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+        wrapped = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+        share(wrapped)
+        return wrapped
 
     @staticmethod
     def round(model: Any) -> None:  # noqa: ANN401

@@ -200,7 +200,7 @@ class ExtractRun(Run):
     """An encoder learns to quote."""
 
     def _load(self, dtype: torch.dtype) -> Any:  # noqa: ANN401
-        return extract.load(self._source, dtype).to(device())
+        return extract.load(self._source, dtype, self._asked.dropout).to(device())
 
     def _peft_name(self, model: Any) -> str:  # noqa: ANN401, ARG002
         return extract.KIND

@@ -1,0 +1,206 @@
+"""Training speed against trl's SFTTrainer: same rows, model, LoRA settings, schedule and machine, in one run.
+
+    python -m tests.bench.tuning -n 160 --rounds 3
+
+Both sides run in processes of their own, taking turns; each trains one epoch and writes its adapter. Reported: tokens a
+second (the tokens of all rows, each row counted whole on both sides), their ratio, the held-out loss of each adapter
+as the same code measures it, and each process's peak of memory. trl runs twice: as its documentation recommends
+(activations computed twice, to save memory), and with that off, as ours does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from ragkit import models
+from ragkit.generate.chat import ChatTokenizer
+from ragkit.settings import RetrieveSettings, TuneSettings
+from ragkit.tune import generate
+from ragkit.tune.loop import Trainer
+from ragkit.tune.methods import Lora
+from ragkit.tune.precision import half
+from ragkit.tune.rows import Prepared, Reply, Row
+from ragkit.tuning_data import Sources, gather, prepare
+from tests.bench import articles
+from tests.bench.bundled import collection
+
+SETTINGS = TuneSettings(rank=8, alpha=16, learning_rate=5e-4, epochs=1, batch=16, looks=1, patience=0)
+SIDES = ("ragkit", "trl", "trl, activations kept")
+
+
+def rows(work: Path, count: int) -> tuple[list[Row], list[Row], dict[str, Reply]]:
+    """Training rows and held-out rows of SQuAD as they are tuned on, in tokens."""
+    part = articles.training(work / "train")
+    bench = collection(work / "home", "train", part.corpus)
+    made: Prepared = prepare(
+        bench, gather(bench, Sources(files=(str(part.questions[0]),))), SETTINGS, RetrieveSettings()
+    )
+    chosen, held = list(made.train[:count]), list(made.held[: max(16, count // 4)])
+    chat = ChatTokenizer(SETTINGS.base)
+    replies = {
+        row.id: Reply(tuple(chat.encode(row.prompt)), tuple(chat.reply(row.prompt, row.target)))
+        for row in (*chosen, *held)
+        if row.prompt is not None
+    }
+    return chosen, held, replies
+
+
+def ours(data: dict[str, Any], folder: Path) -> float:
+    """Train with ragkit's loop; seconds of the steps."""
+    task = _task(data)
+    trainer = Trainer(task, SETTINGS, _rows(data["train"]), ())
+    begun = time.perf_counter()
+    trainer.run(lambda _: None, lambda: False)
+    spent = time.perf_counter() - begun
+    Lora.save(task.model, folder)
+    return spent
+
+
+def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
+    """Train with trl's SFTTrainer; seconds of `train()`."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    source = models.as_safetensors(models.resolve(SETTINGS.base, "generator"))
+    table = Dataset.from_list(
+        [
+            {
+                "input_ids": [*row["prompt"], *row["reply"]],
+                "completion_mask": [0] * len(row["prompt"]) + [1] * len(row["reply"]),
+            }
+            for row in data["train"]
+        ]
+    )
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(source, dtype=half()),
+        args=SFTConfig(
+            output_dir=str(folder / "run"),
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=SETTINGS.batch // 4,
+            num_train_epochs=1,
+            learning_rate=SETTINGS.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.06,
+            max_grad_norm=1.0,
+            max_length=None,
+            completion_only_loss=True,
+            gradient_checkpointing=recompute,
+            bf16=half() == torch.bfloat16,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=table,
+        processing_class=AutoTokenizer.from_pretrained(source),
+        peft_config=LoraConfig(
+            r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+    )
+    begun = time.perf_counter()
+    trainer.train()
+    spent = time.perf_counter() - begun
+    trainer.model.save_pretrained(folder)
+    return spent
+
+
+def held_out(data: dict[str, Any], folder: Path) -> float:
+    """Mean loss over the reply tokens of the held-out rows, in float32, row by row."""
+    source = models.as_safetensors(models.resolve(SETTINGS.base, "generator"))
+    model = Lora.load(generate.load(source, torch.float32), folder)
+    task = generate.Generate(model, _replies(data), 4096, share=False)
+    return Trainer(task, SETTINGS, _rows(data["held"]), _rows(data["held"])).held_out_loss()
+
+
+def _task(data: dict[str, Any]) -> generate.Generate:
+    source = models.as_safetensors(models.resolve(SETTINGS.base, "generator"))
+    torch.manual_seed(0)
+    model = Lora.wrap(generate.load(source, half()), SETTINGS, "CAUSAL_LM")
+    return generate.Generate(model, _replies(data), SETTINGS.batch_tokens)
+
+
+def _rows(records: list[dict[str, Any]]) -> list[Row]:
+    return [Row(each["id"], "", "", "answer", "", "", None, tuple(each["passages"])) for each in records]
+
+
+def _replies(data: dict[str, Any]) -> dict[str, Reply]:
+    both = (*data["train"], *data["held"])
+    return {each["id"]: Reply(tuple(each["prompt"]), tuple(each["reply"])) for each in both}
+
+
+def one(side: str, file: Path, folder: Path) -> dict[str, float]:
+    """One side's training in this process."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    before = psutil.Process().memory_info().rss
+    seconds = ours(data, folder) if side == SIDES[0] else theirs(data, folder, recompute=side == SIDES[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    tokens = sum(len(each["prompt"]) + len(each["reply"]) for each in data["train"])
+    return {"seconds": seconds, "tokens_per_second": tokens / seconds, "peak_mib": peak / 2**20, "before": before}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-n", type=int, default=160, help="Training rows.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("build/bundled"))
+    parser.add_argument("--side", help="Used by itself: one side in this process.")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    if options.side:
+        sys.stdout.write(json.dumps(one(options.side, options.data, options.folder)) + "\n")
+        return
+    train, held, replies = rows(options.work.resolve(), options.n)
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "data.json"
+        records = [
+            [{"id": row.id, "passages": row.passages, **asdict(replies[row.id])} for row in part]
+            for part in (train, held)
+        ]
+        data = {"train": records[0], "held": records[1]}
+        file.write_text(json.dumps(data), encoding="utf-8")
+        runs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+        for number in range(options.rounds):
+            for side in SIDES:
+                folder = Path(temporary) / f"{number}-{side}"
+                command = [sys.executable, "-m", "tests.bench.tuning", "--side", side]
+                done = subprocess.run(
+                    [*command, "--data", str(file), "--folder", str(folder)], check=True, capture_output=True, text=True
+                )
+                found = json.loads(done.stdout.splitlines()[-1])
+                if number == 0:
+                    found["held_out_loss"] = held_out(data, folder)
+                runs[side].append(found)
+                sys.stdout.write(json.dumps({"side": side, **found}) + "\n")
+                sys.stdout.flush()
+        rate = {side: statistics.median(each["tokens_per_second"] for each in found) for side, found in runs.items()}
+        summary = {
+            side: {
+                "tokens_per_second": round(rate[side], 1),
+                "ours_to_this": round(rate[SIDES[0]] / rate[side], 3),
+                "peak_mib": round(max(each["peak_mib"] for each in found)),
+                "held_out_loss": round(found[0]["held_out_loss"], 4),
+            }
+            for side, found in runs.items()
+        }
+        sys.stdout.write(json.dumps(summary, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
