@@ -20,6 +20,8 @@ PURPOSE = {
     "selectors": "choose demonstrations",
     "templates": "word the prompt",
     "generators": "write the answer",
+    "tasks": "say what is learnt",
+    "methods": "say which weights learn",
     "metrics": "score answers and retrieval",
 }
 """What the parts of a kind do."""
