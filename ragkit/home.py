@@ -22,8 +22,10 @@ def default_home() -> Path:
 def check_name(name: str, what: str = "collection") -> str:
     """The name, if it can safely name a folder or file. Raises SettingsError otherwise."""
     if not _NAME.fullmatch(name):
+        article = "an" if what[0] in "aeiou" else "a"
         raise SettingsError(
-            f"{name!r} cannot name a {what}.", "Use 1 to 64 letters, digits, hyphens or underscores, without spaces."
+            f"{name!r} cannot name {article} {what}.",
+            "Use 1 to 64 letters, digits, hyphens or underscores, without spaces."
         )
     return name
 

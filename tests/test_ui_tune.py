@@ -67,7 +67,7 @@ def opened(page: str, state: dict[str, str] | None = None, **query: str) -> AppT
 
 def rows(count: int = 12) -> bytes:
     found = [
-        {"id": pair.id, "question": pair.question, "answers": list(pair.answers), "context": pair.passage}
+        {"id": pair.id, "question": pair.question, "answers": list(pair.answers), "passage": pair.passage}
         for pair in quizzes.PAIRS[:count]
     ]
     return "".join(json.dumps(row) + "\n" for row in found).encode()
@@ -230,7 +230,7 @@ def test_an_adapter_is_shown_renamed_exported_and_deleted(collection: Collection
     test = opened("tune", adapter="made")
     shown = html(test)
     assert not test.exception
-    for told in ("1.234", "8 of 10 steps", "40 and 5 held out", "Is it better than the default?"):
+    for told in ("1.234", "8 of 10", "Rows held out", "Is it better than the default?"):
         assert told in shown
     assert "<script" not in shown
     assert [each.proto.label for each in test.get("download_button")] == ["Export"]
@@ -239,6 +239,17 @@ def test_an_adapter_is_shown_renamed_exported_and_deleted(collection: Collection
     assert [each.name for each in adapters.listing(collection.home) if not each.bundled] == ["other"]
     press(test, "adapter.delete")
     assert [each for each in adapters.listing(collection.home) if not each.bundled] == []
+
+
+def test_the_models_page_lists_adapters_and_says_what_is_damaged(collection: Collection) -> None:
+    assert "There is none yet." in html(opened("models")) or "bundled" in html(opened("models"))
+    found = adapter(collection.home)
+    (adapter(collection.home, "broken").folder / "adapter_model.safetensors").write_bytes(b"nothing")
+    test = opened("models")
+    assert not test.exception
+    assert "lora on smollm2-135m, writes through grounded" in html(test)
+    assert found.sha256 in html(test)
+    assert "broken" in html(test)
 
 
 def test_an_adapter_is_put_into_compare_beside_its_base(collection: Collection) -> None:

@@ -74,6 +74,10 @@ RANGES: dict[str, tuple[float, float, float]] = {
 """Lowest value, highest value and step; what the engines accept is narrower for nobody."""
 
 
+_FINE = 0.005
+"""Steps below this are not seen in two decimals."""
+
+
 def label(name: str, of: str = "") -> str:
     """What a field is called on the page; `of` is the name of its settings."""
     return LABELS.get(f"{of}.{name}") or LABELS.get(name, name.replace("_", " ").capitalize())
@@ -125,7 +129,8 @@ def _field(
         kind = type(value)
         low, high, step = (kind(limit) for limit in RANGES.get(f"{of}.{name}") or RANGES[name])
         held = min(max(value, low), high)  # what the command line or a file asked for may lie outside
-        return st.number_input(min_value=low, max_value=high, step=step, value=held, **common)
+        written = "%g" if kind is float and step < _FINE else None
+        return st.number_input(min_value=low, max_value=high, step=step, value=held, format=written, **common)
     return st.text_input(value=value, **common)
 
 

@@ -118,7 +118,7 @@ def _adapter_field(key: str, variant: Variant) -> Variant:
 
 
 def put_into_compare(left: Variant, right: Variant, blind: bool) -> None:
-    """Put two variants into the form of the Compare page, to be asked something. For callbacks."""
+    """Put two variants into the form of the Compare page, to be asked something; for a callback or another page."""
     state.leave()
     st.session_state["compare.columns"] = 2
     st.session_state["compare.blind"] = blind

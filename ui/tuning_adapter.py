@@ -34,20 +34,24 @@ def show(collection: Collection, adapter: Adapter) -> None:
 def _head(collection: Collection, adapter: Adapter) -> None:
     through = f" through {adapter.template}" if adapter.template and adapter.task == "generate" else ""
     does = "quotes answers" if adapter.task == "extract" else "writes answers"
-    told = [f"{adapter.method} on {adapter.base or 'an unknown model'}{through}", does, size(adapter.bytes)]
+    told = [f"{adapter.method} on {base_name(adapter.base)}{through}", does, size(adapter.bytes)]
     told += [adapter.source] + ([ago(adapter.created)] if adapter.created else [])
     put(el("h3", adapter.name), el("p", " · ".join(told), class_="rk-muted rk-small"))
     name = state.workbench(collection.name).defaults.reference(adapter)
     with st.container(horizontal=True, vertical_alignment="center", key="adapter-bar"):
-        if adapter.task == "extract" or adapter.template:
-            used = st.button("Use in Compare", type="primary", icon=":material/view_column:", key="adapter.compare",
-                             on_click=panels.put_into_compare, args=(*_sides(adapter, name), False))  # fmt: skip
-            if used:
-                st.switch_page(st.session_state["pages"]["compare"])
+        if st.button("Use in Compare", type="primary", icon=":material/view_column:", key="adapter.compare",
+                     disabled=adapter.task == "generate" and not adapter.template):  # fmt: skip
+            panels.put_into_compare(*_sides(adapter, name), blind=False)
+            st.switch_page(st.session_state["pages"]["compare"])
         st.download_button("Export", lambda: _zip(collection, name), f"{adapter.name}.zip", "application/zip",
                            icon=":material/download:", on_click="ignore", key="adapter.export")  # fmt: skip
         if not adapter.bundled:
             _own(collection, adapter)
+
+
+def base_name(base: str) -> str:
+    """A model for a line of text: of a folder only its name."""
+    return Path(base).name if Path(base).is_absolute() else base or "an unknown model"
 
 
 def _sides(adapter: Adapter, name: str) -> tuple[Variant, Variant]:
@@ -96,10 +100,11 @@ def _card(adapter: Adapter) -> Html:
     facts = [
         ("Held-out loss", _figure(metrics.get("held_out_loss"))),
         ("Loss", _figure(metrics.get("loss"))),
-        ("Best after", f"{_whole(metrics.get('best_step'))} of {_whole(metrics.get('steps'))} steps"),
-        ("Rows", f"{_whole(rows.get('train'))} and {_whole(rows.get('held'))} held out"),
+        ("Best step", f"{_whole(metrics.get('best_step'))} of {_whole(metrics.get('steps'))}"),
+        ("Rows", _whole(rows.get("train"))),
+        ("Rows held out", _whole(rows.get("held"))),
         ("Time", seconds(metrics["seconds"]) if "seconds" in metrics else "–"),
-        ("Speed", f"{_whole(metrics.get('tokens_per_second'))} tokens/s"),
+        ("Tokens a second", _whole(metrics.get("tokens_per_second"))),
         ("Weights that learnt", _whole(metrics.get("trainable_parameters"))),
     ]
     if not metrics:

@@ -45,21 +45,27 @@ def _rows(home: str, name: str, plan: TunePlan, sequence: int, judged: int) -> l
     return [*one_each, *(row for row in rows if row not in one_each)][:ROWS]
 
 
+def counted(name: str, collection: Collection, sources: Sources) -> None:
+    """How much there is to learn from."""
+    with state.mendable(), st.spinner("Reading the data …"):
+        put(counts(_pairs(str(state.home()), name, sources, collection.sequence, _judged(collection))))
+
+
 def look(name: str, collection: Collection, plan: TunePlan) -> None:
-    """Counts at once; rows when asked for, since passages have to be found for them."""
-    votes = Votes(collection)
-    home, judged = str(state.home()), votes.count() + len(votes.grades())
-    unnamed = replace(plan, name="")
+    """A few rows, when they are asked for: passages have to be found for them."""
+    if not st.toggle("Show some rows as the model will see them", key="tune.rows"):
+        return
     with state.mendable():
-        with st.spinner("Reading the data …"):
-            pairs = _pairs(home, name, plan.sources, collection.sequence, judged)
-        put(counts(pairs), class_="rk-after")
-        shown = st.toggle("Show some rows as the model will see them", key="tune.rows")
-        if shown:
-            with st.spinner("Finding passages for a few rows …"):
-                rows = _rows(home, name, unnamed, collection.sequence, judged)
-            for place, row in enumerate(rows, start=1):
-                put(example(row, place))
+        with st.spinner("Finding passages for a few rows …"):
+            unnamed = replace(plan, name="")
+            rows = _rows(str(state.home()), name, unnamed, collection.sequence, _judged(collection))
+        for place, row in enumerate(rows, start=1):
+            put(example(row, place))
+
+
+def _judged(collection: Collection) -> int:
+    votes = Votes(collection)
+    return votes.count() + len(votes.grades())
 
 
 def counts(pairs: Sequence[Pair]) -> Html:

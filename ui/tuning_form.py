@@ -34,14 +34,17 @@ def show(name: str, collection: Collection) -> None:
     workbench = state.workbench(name)
     put(el("h4", "What to learn from"), class_="rk-section")
     sources, against = tuning_sources.show(collection)
+    chosen = any(dataclasses.astuple(sources))
+    if chosen:
+        tuning_data_views.counted(name, collection, sources)
+    else:
+        put(el("p", "Upload questions with answers, or choose a set, to go on.", class_="rk-muted"))
     put(el("h4", "What to train"), class_="rk-section")
     settings = _settings(workbench.templates.names)
     plan = TunePlan(_name(), sources, settings, RetrieveSettings(), against)
-    if not any(dataclasses.astuple(sources)):
-        put(el("p", "Upload questions with answers, or choose a set, to go on.", class_="rk-muted"))
-        return
-    tuning_data_views.look(name, collection, plan)
-    _go(name, collection, plan)
+    if chosen:
+        _go(name, collection, plan)
+        tuning_data_views.look(name, collection, plan)
 
 
 def _settings(templates: list[str]) -> TuneSettings:
@@ -123,10 +126,11 @@ def _estimated(collection: Collection, plan: TunePlan) -> None:
     facts = [
         ("Time", f"about {seconds(took.seconds)}"),
         ("Memory", size(took.bytes)),
-        ("Rows", f"{number(found.train)} and {number(found.held)} held out"),
+        ("Rows", number(found.train)),
+        ("Rows held out", number(found.held)),
         ("Steps", number(took.steps)),
-        ("Speed", f"{number(round(took.tokens_per_second))} tokens/s"),
-        ("Weights that learn", f"{number(took.trainable)} of {number(took.parameters)}"),
+        ("Tokens a second", number(round(took.tokens_per_second))),
+        ("Weights that learn", f"{took.trainable / max(1, took.parameters):.1%}"),
     ]
     cells = (el("div", el("div", name, class_="rk-t"), el("div", value, class_="rk-v")) for name, value in facts)
     kinds = Counter(found.kinds)

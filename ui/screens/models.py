@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import streamlit as st
 
-from ragkit import catalog, models
+from ragkit import adapters, catalog, models
+from ragkit.adapters import Adapter
 from ragkit.errors import RagkitError
 from ragkit.registry import Registry, Row
+from ui import state
 from ui.views import Html, el, heading, icon, notice, panel, problem, put, size
 
 KINDS = {"generator": "Language model", "embedder": "Embedding model", "reranker": "Cross-encoder"}
@@ -23,6 +26,7 @@ def show() -> None:
     """The page."""
     heading("Models", "What reads, searches and writes. The built-in models need no hub and no key.")
     _built_in()
+    _adapters()
     _other()
     _engines()
 
@@ -67,6 +71,29 @@ def join_lines(lines: list[str]) -> list[str | Html]:
 
 def _fact(name: str, value: str, whole: str = "") -> Html:
     return el("div", el("span", name, class_="rk-t"), el("span", value, title=whole or None))
+
+
+def _adapters() -> None:
+    there, broken = adapters.listing(state.home()), adapters.damaged(state.home())
+    put(el("h4", "Adapters"), el("p", "Small weights beside a model's own, trained for one task. The page Tune makes, "
+                                 "measures, renames and deletes them.", class_="rk-muted rk-small"),
+        class_="rk-section")  # fmt: skip
+    if not there and not broken:
+        put(el("p", "There is none yet.", class_="rk-muted"))
+    if there:
+        panel("models-adapters", el("div", *map(_adapter, there), class_="rk-rows"), on_event=lambda *_: None)
+    for name, reason in broken.items():
+        put(el("p", icon("error"), " ", el("b", name), f": {reason}", class_="rk-small rk-said-bad"))
+
+
+def _adapter(each: Adapter) -> Html:
+    base = Path(each.base).name if Path(each.base).is_absolute() else each.base or "an unknown model"
+    does = "quotes answers" if each.task == "extract" else f"writes through {each.template or 'any template'}"
+    main = el("span", el("span", each.name, class_="rk-name"),
+              el("span", f"{each.method} on {base}, {does}", class_="rk-muted rk-small rk-block"),
+              class_="rk-main")  # fmt: skip
+    mark = el("span", each.source, class_="rk-badge")
+    return el("div", main, el("span", size(each.bytes), class_="rk-side"), mark, class_="rk-row", title=each.sha256)
 
 
 def _other() -> None:

@@ -106,7 +106,7 @@ def open_adapter(name: str) -> None:
 def _training(each: Training) -> Html:
     said, tone = STATES.get(each.job.state if each.job else "cancelled", ("stopped", "rk-warn"))
     settings = each.plan.settings
-    told = f"{settings.method} on {settings.base} · {settings.template}"
+    told = f"{settings.method} on {tuning_adapter.base_name(settings.base)} · {settings.template}"
     share = each.job.progress.share if each.job and not each.job.over else None
     side = f"{share:.0%}" if share else ""
     top = el("span", el("span", each.name, class_="rk-name"), el("span", said, class_=f"rk-badge {tone}"),
@@ -117,7 +117,7 @@ def _training(each: Training) -> Html:
 
 def _adapter(each: Adapter, default: bool) -> Html:
     rows = each.card.get("rows", {}).get("train")
-    told = [f"{TASKS[each.task]}, {each.method} on {each.base or 'an unknown model'}", each.template]
+    told = [f"{TASKS[each.task]}, {each.method} on {tuning_adapter.base_name(each.base)}", each.template]
     told.append(count(rows, "row") if rows else each.source)
     marks = [el("span", "default", class_="rk-badge rk-good") if default else None,
              el("span", "bundled", class_="rk-badge") if each.bundled else None,
