@@ -99,13 +99,14 @@ def _go(name: str, collection: Collection, plan: TunePlan) -> None:
 def _measuring(collection: Collection, number_: int) -> None:
     """Polls; when the estimate is there, the page is drawn anew."""
     jobs = Jobs(collection)
-    job = next((each for each in jobs.waiting() if each.id == number_), None)
+    there = jobs.waiting()
+    job = next((each for each in there if each.id == number_), None)
     if job is None:
         st.rerun()
     assert job is not None
     progress = job.progress
     preparing = progress.doing == "preparing" and progress.total
-    title = "Waits for the job before it" if job.state == "queued" else "Finding the passages of the rows"
+    title = "Waits for the job before it" if there[0].id != job.id else "Finding the passages of the rows"
     told = f"{number(progress.files)} of {number(progress.total)}" if preparing else ""
     if progress.doing == "checking":
         title = "Measuring a few steps"

@@ -84,14 +84,15 @@ def _start(collection: Collection, name: str, chosen: str) -> None:
 def _progress(collection: Collection, number_: int) -> None:
     """Polls; when the gate was held, the page is drawn anew."""
     jobs = Jobs(collection)
-    job = next((each for each in jobs.waiting() if each.id == number_), None)
+    there = jobs.waiting()
+    job = next((each for each in there if each.id == number_), None)
     if job is None:
         st.rerun()
     assert job is not None
     now = job.progress
     facts = [f"{number(now.files)} of {count(now.total, 'answer')}"] if now.total else []
     facts += [f"about {seconds(max(now.left, 1))} left"] if now.left is not None and now.files < now.total else []
-    title = "Waits for the job before it" if job.state == "queued" else "Answering" if now.total else "Starting"
+    title = "Waits for the job before it" if there[0].id != job.id else "Answering" if now.total else "Starting"
     stop = el("span", "Stopping …", class_="rk-muted") if job.cancel else button("Cancel", "cancel", str(job.id))
     head = el("div", el("b", title, class_="rk-pulse"), el("span", " · ".join(facts), class_="rk-muted rk-small"),
               class_="rk-card-top")  # fmt: skip

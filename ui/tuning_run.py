@@ -90,17 +90,18 @@ def _discard(collection: Collection, name: str) -> None:
 def _progress(collection: Collection, name: str, number_: int, folder: Path) -> None:
     """Polls; when the job ends, the page is drawn anew."""
     jobs = Jobs(collection)
-    job = next((each for each in jobs.waiting() if each.id == number_), None)
+    there = jobs.waiting()
+    job = next((each for each in there if each.id == number_), None)
     if job is None:
         st.rerun()
     assert job is not None
     points = read_log(folder)
-    panel("training-progress", el("div", *_facts(job, points), class_="rk-card"),
+    panel("training-progress", el("div", *_facts(job, points, there[0].id != job.id), class_="rk-card"),
           on_event=lambda _, chosen: jobs.cancel(int(chosen)))  # fmt: skip
     curve(points)
 
 
-def _facts(job: Job, points: list[Point]) -> list:
+def _facts(job: Job, points: list[Point], waits: bool) -> list:
     """Stage, numbers, bar and the way to stop."""
     now = job.progress
     facts = []
@@ -110,7 +111,7 @@ def _facts(job: Job, points: list[Point]) -> list:
         facts = [f"step {number(now.files)} of {number(now.total)}"]
         facts += [f"{number(round(now.rate))} tokens/s"] if now.rate else []
         facts += [f"about {seconds(max(now.left, 1))} left"] if now.left is not None else []
-    title = "Waits for the job before it" if job.state == "queued" else _TITLES.get(now.doing, now.doing)
+    title = "Waits for the job before it" if waits else _TITLES.get(now.doing, now.doing)
     stop = el("span", "Stopping …", class_="rk-muted") if job.cancel else button("Cancel", "cancel", str(job.id))
     head = el("div", el("b", title, class_="rk-pulse"), el("span", " · ".join(facts), class_="rk-muted rk-small"),
               class_="rk-card-top")  # fmt: skip
