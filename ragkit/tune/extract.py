@@ -61,7 +61,7 @@ def load(folder: Path, dtype: torch.dtype, dropout: float = 0.0) -> Any:  # noqa
     torch.manual_seed(0)
     model = AutoModelForQuestionAnswering.from_pretrained(
         folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-        attn_implementation=attention(),
+        attn_implementation=attention(windows=True),
     )  # fmt: skip
     share(model)
     model.qa_outputs.float()
