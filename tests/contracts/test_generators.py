@@ -209,14 +209,14 @@ class TestEveryEngine:
         alone = run(engine)[0].text
         speakers, texts = [], []
 
-        def ask():
+        def ask(number):
             def on_text(text):
-                speakers.append(threading.get_ident())
+                speakers.append(number)  # and not the thread's id: engines speak through threads of their own
                 return True
 
             texts.append(engine.generate(PROMPT, Decoding(max_tokens=12), on_text).text)
 
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
