@@ -42,7 +42,8 @@ def _head(collection: Collection, adapter: Adapter) -> None:
         if st.button("Use in Compare", type="primary", icon=":material/view_column:", key="adapter.compare",
                      disabled=adapter.task == "generate" and not adapter.template):  # fmt: skip
             panels.put_into_compare(*_sides(adapter, name), blind=False)
-            st.switch_page(st.session_state["pages"]["compare"])
+            # Without a mapping it clears the address, which the menu of collections forbids: it is bound to it.
+            st.switch_page(st.session_state["pages"]["compare"], query_params={})
         st.download_button("Export", lambda: _zip(collection, name), f"{adapter.name}.zip", "application/zip",
                            icon=":material/download:", on_click="ignore", key="adapter.export")  # fmt: skip
         if not adapter.bundled:
