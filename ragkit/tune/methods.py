@@ -50,8 +50,8 @@ def _completed(settings: TuneSettings, defaults: Defaults) -> TuneSettings:
         settings,
         rank=rank,
         alpha=settings.alpha or 2 * rank,
-        learning_rate=settings.learning_rate or defaults.learning_rate,
-        epochs=settings.epochs or defaults.epochs,
+        learning_rate=float(settings.learning_rate or defaults.learning_rate),
+        epochs=float(settings.epochs or defaults.epochs),
     )
 
 
