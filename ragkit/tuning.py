@@ -10,7 +10,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def tune(
         template_sha256=workbench.templates.get(plan.settings.template).sha256,
         trainable=run.trainable,
         retrieve=to_json(plan.retrieve),
-        sources=to_json(plan.sources),
+        sources=to_json(replace(plan.sources, files=tuple(Path(file).name for file in plan.sources.files))),
         **({"sweep": {f"{rate:g}": loss for rate, loss in sweep.items()}} if sweep else {}),
         **({"calibration": to_json(calibration)} if calibration else {}),
     )

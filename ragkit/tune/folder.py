@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,22 @@ def save(method: Any, model: Any, folder: Path, card: Mapping[str, Any], rows: S
     folder.mkdir(parents=True, exist_ok=True)
     try:
         method.save(model, folder)
+        _name_base(folder, str(card["base"]))
         (folder / QUESTIONS).write_text(
             "".join(json.dumps({"question": row.question}, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
         )
         write_card(folder, card)
     except OSError as error:
         raise TrainingFailed(f"The adapter cannot be written to {folder}: {error}.", "Make room and go on.") from error
+
+
+def _name_base(folder: Path, base: str) -> None:
+    """Let the adapter's configuration name its base as it was asked for, not where it lies on this machine."""
+    file = folder / "adapter_config.json"
+    if file.is_file():
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = base
+        file.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def probe(task: Any, rows: Sequence[Row]) -> list[torch.Tensor]:  # noqa: ANN401 - a Task with `probe`
@@ -58,37 +67,38 @@ def check_reload(before: Sequence[torch.Tensor], task: Task, rows: Sequence[Row]
     return difference
 
 
-def calibrate(margins: Sequence[float], right: Sequence[bool], answerable: Sequence[bool]) -> Calibration:
+FALSE_ANSWERS = 1 / 3
+"""Share of the unanswerable held-out questions that a reader may answer at its threshold. A wrong quotation costs more
+than none: the language model is asked next. A third is what unanswerable questions written to mislead, as SQuAD 2.0's
+are, allow before right answers get lost in numbers; of questions about other matters nearly none pass."""
+
+
+def calibrate(margins: Sequence[float], right: Sequence[bool], hard: Sequence[bool]) -> Calibration:
     """Fit confidence and threshold of a reader on held-out questions.
 
     Args:
         margins: of the best span over "not here", in logits.
         right: whether that span is a right answer; False for every question without one.
-        answerable: whether there is an answer in the passages.
+        hard: the unanswerable questions by which the threshold is set.
 
-    Confidence is Platt's sigmoid (1999) with his smoothed targets. The threshold is where right answers to answerable
-    questions and refusals of the others, each as a share of its kind, are highest in sum (Youden's index): how often
-    people ask what the documents do not say is not known, so neither kind counts for more.
+    Confidence is Platt's sigmoid (1999) with his smoothed targets. The threshold is the lowest at which at most
+    FALSE_ANSWERS of the hard questions are answered.
     """
     values, labels = np.array(margins, dtype=float), np.array(right, dtype=bool)
     fits = np.isfinite(values)
-    values, labels, kinds = values[fits], labels[fits], np.array(answerable, dtype=bool)[fits]
+    values, labels, kinds = values[fits], labels[fits], np.array(hard, dtype=bool)[fits]
     if not len(values):
         return Calibration()
     positive, negative = int(labels.sum()), int((~labels).sum())
     high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
     slope, offset = _logistic(values, np.where(labels, high, low))
     fitted = Calibration(slope, offset)
-    if not kinds.any() or kinds.all():
+    if not kinds.any():
         return fitted
-    confidences = np.array([fitted.confidence(value) for value in values])
-    best, threshold = -math.inf, 0.5
-    for candidate in np.unique(confidences.round(3)):
-        told = confidences >= candidate
-        score = (told & labels & kinds).sum() / kinds.sum() + (~told & ~kinds).sum() / (~kinds).sum()
-        if score > best:
-            best, threshold = float(score), float(candidate)
-    return Calibration(slope, offset, threshold)
+    wrong = np.sort([fitted.confidence(value) for value in values[kinds]])
+    allowed = int(FALSE_ANSWERS * len(wrong))
+    threshold = float(wrong[len(wrong) - allowed - 1]) if allowed < len(wrong) else 0.0
+    return Calibration(slope, offset, min(1.0, round(threshold + 5e-4, 3)))
 
 
 def _logistic(values: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

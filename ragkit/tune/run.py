@@ -210,7 +210,10 @@ class ExtractRun(Run):
 
     def calibrate(self, score: Callable[[str, Sequence[str]], float], should_stop: Stop) -> Calibration:
         """Confidence and threshold from what the reader makes of held-out rows."""
-        margins, right, answerable = [], [], []
+        margins, right, hard = [], [], []
+        kinds = {row.kind for row in self._prepared.held or self._prepared.train}
+        # A passage that was taken away is missed more easily than an answer that the passage nearly gives.
+        hardest = "unanswerable" if "unanswerable" in kinds else "absent"
         for row in (self._prepared.held or self._prepared.train)[:_CALIBRATED]:
             if should_stop():
                 raise Cancelled("The training was stopped.", "Start it again to go on where it ended.")
@@ -219,8 +222,8 @@ class ExtractRun(Run):
             text = row.passages[passage][start:end] if passage >= 0 else ""
             margins.append(margin)
             right.append(bool(wanted) and score(text, wanted) >= _RIGHT)
-            answerable.append(bool(wanted))
-        return folder.calibrate(margins, right, answerable)
+            hard.append(row.kind == hardest)
+        return folder.calibrate(margins, right, hard)
 
 
 class GenerateRun(Run):
