@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import random
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +215,9 @@ class ExtractRun(Run):
         kinds = {row.kind for row in self._prepared.held or self._prepared.train}
         # A passage that was taken away is missed more easily than an answer that the passage nearly gives.
         hardest = "unanswerable" if "unanswerable" in kinds else "absent"
-        for row in (self._prepared.held or self._prepared.train)[:_CALIBRATED]:
+        rows = list(self._prepared.held or self._prepared.train)
+        random.Random(self.settings.seed).shuffle(rows)  # rows lie in the order of their files
+        for row in rows[:_CALIBRATED]:
             if should_stop():
                 raise Cancelled("The training was stopped.", "Start it again to go on where it ended.")
             ((passage, start, end, margin),) = self.learner.read([row])
