@@ -64,7 +64,8 @@ def test_a_wrong_number_of_names_is_refused(home: Path) -> None:
 def test_an_adapter_answers_by_its_name_and_one_of_another_base_is_refused(filled: Path, made: Path) -> None:
     base = made / "base"
     ragkit("adapters", "import", made / "dogs", "--base", base, home=filled)
-    question = ("ask", "What sleeps?", "--model", base, "--max-tokens", "4", "--abstain-below", "0", "--json")
+    plainly = ("--max-tokens", "4", "--abstain-below", "0", "--reader", "", "--json")
+    question = ("ask", "What sleeps?", "--model", base, *plainly)
     (plain,) = rows(ragkit(*question, "--adapter", "", home=filled))
     (tuned,) = rows(ragkit(*question, "--adapter", "dogs", home=filled))
     assert "cat" in plain["text"]

@@ -245,7 +245,7 @@ def test_cancelled_it_keeps_a_checkpoint_and_registers_nothing(base, bench, data
         tune(bench, plan(data, base), tmp_path / "run", seen.append, lambda: any(p.step >= 3 for p in seen[-1:]
              if p.phase == "training"))  # fmt: skip
     assert (tmp_path / "run" / "checkpoint" / "state.json").is_file()
-    assert not adapters.listing(bench.collection.home)
+    assert all(each.bundled for each in adapters.listing(bench.collection.home))
     assert tune(bench, plan(data, base), tmp_path / "run").name == "mine"
 
 

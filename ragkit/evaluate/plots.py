@@ -92,6 +92,7 @@ def _svg(parts: Sequence[str], height: float, title: str) -> str:
 def _ticks(low: float, high: float) -> list[float]:
     """About five round numbers that enclose the values."""
     span = high - low or abs(high) or 1.0
+    span = span if span > 1e-300 else 1.0  # a quarter of less would be no number any more
     step = 10 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
