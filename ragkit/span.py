@@ -29,6 +29,10 @@ STRIDE = 64
 """Tokens that two windows of a long passage share; fewer where windows are shorter, a sixth of their length."""
 _QUESTION = 0.25
 """Share of a window that the question may take; what is longer is cut, as it would leave a passage no room."""
+BATCH_TOKENS = 4096
+"""Tokens, padding included, in one pass."""
+MULTIPLE = 32
+"""Windows are padded to a multiple of this: every new shape is prepared anew, which takes as long as reading."""
 LONGEST_SPAN = 30
 """Tokens of the longest span: 99 % of SQuAD's answers are shorter."""
 
@@ -82,6 +86,33 @@ class PairEncoder:
         offsets = [span if part == 1 else None for part, span in zip(own, encoding.offsets, strict=True)]
         types = [1 if part == 1 else 0 for part in own]
         return Window(passage, encoding.ids, encoding.type_ids or types, offsets)
+
+
+def batches(windows: Sequence[Window]) -> list[list[Window]]:
+    """The windows in their order, as many at once as BATCH_TOKENS allow."""
+    found: list[list[Window]] = []
+    longest = 0
+    for window in windows:
+        longest = max(longest, len(window.ids))
+        if not found or (len(found[-1]) + 1) * longest > BATCH_TOKENS:
+            found.append([])
+            longest = len(window.ids)
+        found[-1].append(window)
+    return found
+
+
+def tensors(windows: Sequence[Window], pad: int) -> dict[str, NDArray[np.int64]]:
+    """Windows as padded int64 arrays of shape (windows, tokens), by the names that encoders give their inputs."""
+    longest = max(len(window.ids) for window in windows)
+    shape = (len(windows), -(-longest // MULTIPLE) * MULTIPLE)
+    ids = np.full(shape, pad, dtype=np.int64)
+    mask, types = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for row, window in enumerate(windows):
+        length = len(window.ids)
+        ids[row, :length] = window.ids
+        mask[row, :length] = 1
+        types[row, :length] = window.types
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
 def span_tokens(window: Window, start: int, end: int) -> tuple[int, int] | None:

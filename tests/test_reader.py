@@ -138,7 +138,7 @@ def test_a_question_that_is_longer_than_a_window_is_cut(base: Path, adapter: Pat
 
 def test_many_windows_are_read_in_several_batches(base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together = SpanReader(str(base), adapter).read(QUESTION, PASSAGES)
-    monkeypatch.setattr(reader, "_BATCH_TOKENS", 100)
+    monkeypatch.setattr(span, "BATCH_TOKENS", 100)
     alone = SpanReader(str(base), adapter).read(QUESTION, PASSAGES)
     assert together is not None
     assert alone is not None

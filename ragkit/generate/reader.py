@@ -27,10 +27,6 @@ from ragkit.types import Decoding, Generation, Prompt, Reading, digest
 
 _FORMAT = 1
 """Part of the cache folder's name: a change of the conversion makes new folders."""
-_BATCH_TOKENS = 4096
-"""Tokens, padding included, in one inference."""
-_MULTIPLE = 32
-"""Windows are padded to a multiple of this: OpenVINO prepares every new shape anew, which takes as long as reading."""
 _REMEMBERED = 64
 """Readings that are kept: variants of a comparison share one, and so do a question and its repetition."""
 _TOLERANCE = {"bf16": 0.1, "f32": 1e-3}
@@ -157,40 +153,13 @@ class _Converted:
         """Start scores and end scores of each window."""
         starts: list[Scores] = []
         ends: list[Scores] = []
-        for batch in batches(windows):
-            given = tensors(batch, self._pad)
+        for batch in span.batches(windows):
+            given = span.tensors(batch, self._pad)
             table = self._request.infer({name: given[name] for name in self._inputs})[0]
             for row, window in zip(np.array(table, dtype=np.float32), batch, strict=True):
                 starts.append(row[: len(window.ids), 0])
                 ends.append(row[: len(window.ids), 1])
         return starts, ends
-
-
-def batches(windows: Sequence[Window]) -> list[list[Window]]:
-    """The windows in their order, as many at once as _BATCH_TOKENS allow."""
-    found: list[list[Window]] = []
-    longest = 0
-    for window in windows:
-        longest = max(longest, len(window.ids))
-        if not found or (len(found[-1]) + 1) * longest > _BATCH_TOKENS:
-            found.append([])
-            longest = len(window.ids)
-        found[-1].append(window)
-    return found
-
-
-def tensors(windows: Sequence[Window], pad: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Windows as padded int64 arrays of shape (windows, tokens), by the names that encoders give their inputs."""
-    longest = max(len(window.ids) for window in windows)
-    shape = (len(windows), -(-longest // _MULTIPLE) * _MULTIPLE)
-    ids = np.full(shape, pad, dtype=np.int64)
-    mask, types = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for row, window in enumerate(windows):
-        length = len(window.ids)
-        ids[row, :length] = window.ids
-        mask[row, :length] = 1
-        types[row, :length] = window.types
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
 def _convert(base: Path, folder: Path, target: Path) -> None:

@@ -16,8 +16,7 @@ from transformers import AutoModelForQuestionAnswering
 from transformers.utils import logging
 
 from ragkit.errors import ModelError
-from ragkit.generate.reader import batches, tensors
-from ragkit.span import MAX_TOKENS, Scores, Window
+from ragkit.span import MAX_TOKENS, Scores, Window, batches, tensors
 
 _HEAD = "qa_outputs"
 """Name of the span head in every question answering model of transformers."""

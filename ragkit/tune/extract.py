@@ -13,8 +13,8 @@ import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 from transformers.utils import logging
 
-from ragkit.span import MAX_TOKENS, PairEncoder, Window, read, span_tokens
-from ragkit.tune.batches import padded, steps
+from ragkit.span import MAX_TOKENS, PairEncoder, Window, read, span_tokens, tensors
+from ragkit.tune.batches import steps
 from ragkit.tune.dropout import share
 from ragkit.tune.precision import attention, mixed
 from ragkit.tune.rows import Row
@@ -152,23 +152,17 @@ class Extract:
 
     def scores(self, windows: Sequence[Window]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Start scores, end scores and which tokens can be chosen, each of shape (windows, tokens), scores float32."""
-        longest = padded(max(len(window.ids) for window in windows))
-        shape = (len(windows), longest)
-        ids = torch.full(shape, self._encoder.pad)
-        types, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        readable = torch.zeros(shape, dtype=torch.bool)
+        given = {name: torch.from_numpy(value) for name, value in tensors(windows, self._encoder.pad).items()}
+        readable = torch.zeros(given["input_ids"].shape, dtype=torch.bool)
         for number, window in enumerate(windows):
-            length = len(window.ids)
-            ids[number, :length] = torch.tensor(window.ids)
-            types[number, :length] = torch.tensor(window.types)
-            mask[number, :length] = 1
-            readable[number, :length] = torch.tensor([bool(span and span[0] < span[1]) for span in window.offsets])
+            readable[number, : len(window.ids)] = torch.tensor(
+                [bool(span and span[0] < span[1]) for span in window.offsets]
+            )
         readable[:, 0] = True
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if getattr(self.model.config, "type_vocab_size", 0) > 1:
-            inputs["token_type_ids"] = types
+        if getattr(self.model.config, "type_vocab_size", 0) < 2:
+            del given["token_type_ids"]
         with mixed(self.model):
-            output = self.model(**{name: value.to(self._device) for name, value in inputs.items()})
+            output = self.model(**{name: value.to(self._device) for name, value in given.items()})
         return output.start_logits.float(), output.end_logits.float(), readable.to(self._device)
 
     def read(self, rows: Sequence[Row]) -> list[tuple[int, int, int, float]]:
