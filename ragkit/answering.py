@@ -67,7 +67,7 @@ class Answering:
         """What `Workbench.retrieve` finds; kept as long as the documents do not change."""
         collection = self.workbench.collection
         # What decides what is done with the passages, not which they are.
-        settings = replace(retrieve, abstain_below=0.0, reader="", reader_abstains=False)
+        settings = replace(retrieve, abstain_below=0.0, reader="", reader_below=0.0)
         key = digest([CACHE_FORMAT, question, settings, documents, collection.sequence, collection.fingerprint])
         kept = self._runs.outcome(key)
         if kept is not None:

@@ -7,7 +7,6 @@ step back. What "the default" means is in `ragkit.defaults`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +24,7 @@ from ragkit.promotions import Promotion, Promotions, Task
 from ragkit.runs import Plan
 from ragkit.sets import EvaluationSet, Sets
 from ragkit.settings import RetrieveSettings
-from ragkit.tune.card import QUESTIONS
+from ragkit.tune.card import read_questions
 from ragkit.types import Question, Variant, to_json
 from ragkit.workbench import Workbench
 
@@ -253,13 +252,10 @@ def _leak_of_default(adapter: Adapter, asked: Sequence[Question]) -> list[str]:
 
 def _trained_on(adapter: Adapter) -> list[str] | None:
     """The questions that an adapter was trained on; None if its folder does not say."""
-    path = adapter.folder / QUESTIONS
-    if not path.is_file():
-        return None
     try:
-        return [json.loads(line)["question"] for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (ValueError, KeyError, TypeError) as error:
-        raise GateError(f"{path} is damaged: {error}.", "Train or import the adapter again.") from error
+        return read_questions(adapter.folder)
+    except ValueError as error:
+        raise GateError(str(error), "Train or import the adapter again.") from error
 
 
 def _scores(items: Sequence[Item], variant: int) -> Scores:

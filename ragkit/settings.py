@@ -59,8 +59,8 @@ class RetrieveSettings:
     """Say that the documents do not say when no passage is nearer to the question than this cosine; 0: never."""
     reader: str = "auto"
     """Reader that quotes the answer from the passages: the collection's (auto), an adapter's name, or none (empty)."""
-    reader_abstains: bool = True
-    """Say that the documents do not say, without asking the language model, when the reader finds no answer."""
+    reader_below: float = 0.25
+    """Say that the documents do not say when the reader's best quotation is less likely right than this; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

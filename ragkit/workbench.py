@@ -223,7 +223,7 @@ class Workbench:
         phrase = self.templates.get(variant.template).abstain or ABSTENTION
         if _nothing_near(evidence, retrieve):
             return self._abstention(phrase, variant, evidence, None, "nothing near")
-        if reading is not None and not reading.answered and retrieve.reader_abstains:
+        if reading is not None and reading.confidence < retrieve.reader_below:
             return self._abstention(phrase, variant, evidence, reading, "nothing read")
         return None
 

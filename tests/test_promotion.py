@@ -14,7 +14,7 @@ from ragkit.promotions import Promotions
 from ragkit.runs import Runs
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings
-from ragkit.tune.card import QUESTIONS
+from ragkit.tune.card import QUESTIONS, write_questions
 from ragkit.types import Question, Variant
 from ragkit.workbench import Workbench
 from tests.library import filled
@@ -165,25 +165,25 @@ def test_a_gate_is_stale_once_something_changed(workbench, trained):
 
 
 def test_questions_that_it_was_trained_on_are_refused(workbench):
-    known = adapters.shelf(workbench.collection.home) / "mat" / QUESTIONS
+    folder = adapters.shelf(workbench.collection.home) / "mat"
     held = gate(workbench, "mat", "right-is-mat")
     assert any("does not say what it was trained on" in note for note in held.notes)
     asked = questions("mat")[3].question
     for text in (asked, asked.upper(), f"{asked[:-1]} of all?"):
-        known.write_text("".join(json.dumps({"question": each}) + "\n" for each in ("What is LoRA?", text)))
+        write_questions(folder, ("What is LoRA?", text))
         with pytest.raises(GateError, match="was trained on .* of the 12 questions of 'right-is-mat'"):
             gate(workbench, "mat", "right-is-mat")
-    known.write_text(json.dumps({"question": "What is LoRA?"}) + "\n")
+    write_questions(folder, ["What is LoRA?"])
     assert not any("trained" in note for note in gate(workbench, "mat", "right-is-mat").notes)
-    known.write_text("{")
+    (folder / QUESTIONS).write_bytes((folder / QUESTIONS).read_bytes()[:-9])
     with pytest.raises(GateError, match="damaged"):
         gate(workbench, "mat", "right-is-mat")
 
 
 def test_a_head_start_of_the_default_is_told(workbench):
     promotion.promote(workbench, gate(workbench, "mat", "right-is-mat"))
-    known = adapters.shelf(workbench.collection.home) / "mat" / QUESTIONS
-    known.write_text("".join(json.dumps({"question": each.question}) + "\n" for each in questions("mat")))
+    folder = adapters.shelf(workbench.collection.home) / "mat"
+    write_questions(folder, [each.question for each in questions("mat")])
     notes = gate(workbench, "yard", "right-is-mat").notes
     assert "The default, mat, was trained on 12 of these questions: a head start." in notes
 

@@ -96,7 +96,7 @@ def test_a_reader_that_finds_nothing_holds_the_answer_back(workbench: Workbench,
     assert answer.reading is not None
     assert not answer.reading.answered
     assert heard == [ABSTENTION]
-    settings = replace(with_reader(readers, "unsure"), reader_abstains=False)
+    settings = replace(with_reader(readers, "unsure"), reader_below=0.0)
     asked = workbench.ask(QUESTION, ECHO, retrieve=settings)
     assert asked.generation is not None
     assert asked.reading == answer.reading

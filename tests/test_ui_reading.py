@@ -119,11 +119,11 @@ def test_readers_are_in_the_menu_and_whether_they_abstain_where_there_is_one(hom
     library.filled(home)
     test = opened()
     assert test.selectbox(key="ask.search.reader").options == ["auto", "none"]
-    assert not [toggle for toggle in test.toggle if toggle.key == "ask.search.reader_abstains"]
+    assert not [field for field in test.number_input if field.key == "ask.search.reader_below"]
     save_reader(home / "adapters" / "mine", base, SURE)
     test = opened()
     assert test.selectbox(key="ask.search.reader").options == ["auto", "none", "mine"]
-    assert test.toggle(key="ask.search.reader_abstains").value
+    assert test.number_input(key="ask.search.reader_below").value == RetrieveSettings().reader_below
 
 
 def test_an_answer_of_the_engine_reader_is_not_said_twice(home: Path, base: Path) -> None:
@@ -150,5 +150,5 @@ def test_the_terminal_prints_the_quotation_first(filled: Path, base: Path) -> No
     refused = ragkit(*question, home=filled)
     assert refused.stdout.strip() == "The documents do not say."
     assert "the reader finds no answer" in refused.stderr
-    (asked,) = rows(ragkit(*question, "--no-reader-abstains", "--json", home=filled))
+    (asked,) = rows(ragkit(*question, "--reader-below", "0", "--json", home=filled))
     assert asked["generation"] is not None

@@ -185,7 +185,7 @@ def reading(read: Reading, hit: Hit, key: str) -> Html:
     """
     told = "Estimated on held-out questions: the share of quotations with such a score that answer the question"
     if not read.answered:
-        said = f"The reader finds no answer in these passages; its best guess is {confidence(read)}."
+        said = f"The reader is not sure. Its best guess ({confidence(read)}): “{read.text}”"
         return el("p", said, class_="rk-muted rk-small", title=told)
     head = el("div", icon("format_quote"), el("span", "Quoted from the documents"),
               el("span", confidence(read), class_="rk-badge rk-info", title=told), class_="rk-read-head")  # fmt: skip

@@ -1,10 +1,12 @@
-"""What a training says of itself: the card of its adapter, and its log."""
+"""What a training says of itself: the card of its adapter, its log, and the questions that it has seen."""
 
 from __future__ import annotations
 
+import gzip
 import importlib.metadata
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from ragkit.tune.rows import Outcome, Point, Prepared
 
 CARD = "ragkit.json"
 LOG = "log.jsonl"
-QUESTIONS = "questions.jsonl"
+QUESTIONS = "questions.jsonl.gz"
 FORMAT = 1
 """Of the card."""
 _LIBRARIES = ("torch", "transformers", "peft", "safetensors")
@@ -23,8 +25,13 @@ _LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 
 def append(folder: Path, point: Point) -> None:
     """Add a point to the training log; if the process dies meanwhile, the last line is broken and skipped."""
+    values = {key: _short(value) for key, value in asdict(point).items() if value is not None}
     with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({key: value for key, value in asdict(point).items() if value is not None}) + "\n")
+        file.write(json.dumps(values) + "\n")
+
+
+def _short(value: float | str) -> float | str:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def read_log(folder: Path) -> list[Point]:
@@ -41,6 +48,24 @@ def read_log(folder: Path) -> list[Point]:
             continue  # the process died while it wrote this line
         points[point.step, point.held_out_loss is not None] = point
     return [points[key] for key in sorted(points)]
+
+
+def write_questions(folder: Path, questions: Iterable[str]) -> None:
+    """Keep what was trained on, for the leak check of an evaluation; the same questions give the same bytes."""
+    lines = "".join(json.dumps({"question": question}, ensure_ascii=False) + "\n" for question in questions)
+    (folder / QUESTIONS).write_bytes(gzip.compress(lines.encode(), mtime=0))
+
+
+def read_questions(folder: Path) -> list[str] | None:
+    """The questions that an adapter was trained on; None if its folder does not say. Raises ValueError if damaged."""
+    path = folder / QUESTIONS
+    if not path.is_file():
+        return None
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        return [str(json.loads(line)["question"]) for line in lines if line.strip()]
+    except (OSError, EOFError, zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

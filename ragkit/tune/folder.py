@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ragkit.span import Calibration
-from ragkit.tune.card import QUESTIONS, write_card
+from ragkit.tune.card import write_card, write_questions
 from ragkit.tune.loop import Task, TrainingFailed
 from ragkit.tune.rows import Row
 
@@ -26,9 +26,7 @@ def save(method: Any, model: Any, folder: Path, card: Mapping[str, Any], rows: S
     try:
         method.save(model, folder)
         _name_base(folder, str(card["base"]))
-        (folder / QUESTIONS).write_text(
-            "".join(json.dumps({"question": row.question}, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-        )
+        write_questions(folder, [row.question for row in rows])
         write_card(folder, card)
     except OSError as error:
         raise TrainingFailed(f"The adapter cannot be written to {folder}: {error}.", "Make room and go on.") from error

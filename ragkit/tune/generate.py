@@ -56,7 +56,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
     kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     return kind.from_pretrained(
         folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-        attn_implementation=attention(windows=False),
+        attn_implementation=attention(windows=False, causal=not config.is_encoder_decoder),
     )  # fmt: skip
 
 

@@ -53,3 +53,10 @@ def choose(page: Any, label: str, option: str, within: Any = None) -> None:
             wanted.click(timeout=5000)
             return
     pytest.fail(f"The menu {label} did not open.")
+
+
+def hand_over(page: Any, label: str, *files: Any) -> None:
+    """Give files to the uploader with a label, once the page stands still: one that is drawn anew forgets them."""
+    settled(page)
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text=label)
+    uploader.locator("input[type=file]").set_input_files(list(files))

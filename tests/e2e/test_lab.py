@@ -17,7 +17,7 @@ from ragkit.votes import Votes
 from ragkit.workbench import Workbench
 from tests import library
 from tests.e2e.conftest import Server, Watched
-from tests.e2e.hands import choose, opened, settled, shut
+from tests.e2e.hands import choose, hand_over, opened, settled, shut
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +47,7 @@ def test_a_set_is_imported_run_and_read(page: Any, server: Server, watched: Watc
     page.get_by_text("No evaluation set yet").last.wait_for()
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     given = {"name": "first questions.jsonl", "mimeType": "application/jsonl", "buffer": lines.encode()}
-    page.locator("input[type=file]").first.set_input_files([given])
+    hand_over(page, "Import questions", given)
     page.get_by_text("4 questions: 3 answerable, 1 unanswerable").wait_for()
     page.get_by_role("tab", name="New run").click()
     for place in range(2):

@@ -10,7 +10,7 @@ import pytest
 from ragkit import adapters
 from tests import quizzes
 from tests.e2e.conftest import Server, Watched
-from tests.e2e.hands import opened, settled, shut
+from tests.e2e.hands import hand_over, opened, settled, shut
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -56,7 +56,7 @@ def test_rows_become_an_adapter_that_answers_in_compare(
     page.goto(server.url("tune", collection="tuned"))
     page.get_by_role("tab", name="New training").click()
     given = {"name": "two hundred.jsonl", "mimeType": "application/jsonl", "buffer": rows()}
-    page.locator("input[type=file]").first.set_input_files([given])
+    hand_over(page, "Questions with answers", given)
     page.get_by_text("two hundred.jsonl: 200").wait_for()
     page.get_by_role("textbox", name="Name of the adapter").fill("tiny-one")
     page.keyboard.press("Tab")

@@ -39,7 +39,7 @@ class BadQueries(RagkitError):
     RetrieveSettings,
     "retrieval",
     "How passages are found",
-    skip=("abstain_below", "reader", "reader_abstains"),
+    skip=("abstain_below", "reader", "reader_below"),
     short={"k": "-k"},
 )
 def search(

@@ -45,7 +45,7 @@ STAGES = {
     "training": "",
     "checking": "checking what was learnt",
 }
-_SEARCH = ("k", "abstain_below", "reader", "reader_abstains")
+_SEARCH = ("k", "abstain_below", "reader", "reader_below")
 """Of these, training has its own."""
 
 
