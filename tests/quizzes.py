@@ -7,22 +7,18 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from ragkit.prompt.store import bundled
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tuning_data import Pair, prepare
 from ragkit.workbench import Workbench
 from tests import library
+from tests.tiny_chat import tokenizer
 
 CITIES = ["Paris", "Oslo", "Lima", "Cairo", "Quito", "Riga"]
 THINGS = ["crane", "lathe", "press", "kiln"]
 WORDS = ["the", "stands", "in", "weighs", "tonnes", "machine", "answer", "passages", "documents"]
-CHAT = (
-    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
 ABSTENTION = bundled()["grounded"][0].abstain
 RETRIEVE = RetrieveSettings()
 
@@ -51,19 +47,8 @@ PAIRS = text_pairs()
 
 def save_base(folder: Path, wide: bool = False, seed: int = 0) -> str:
     """A folder with a tiny model: `wide` enough to learn, or so small that only its tokenizer is of use."""
-    trained = Tokenizer(models.BPE(unk_token="<unk>"))
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<unk>", "<pad>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
-    trained.train_from_iterator([*WORDS * 5, *(page(city, thing) for city, thing in product(CITIES, THINGS))], trainer)
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=trained,
-        eos_token="<|end|>",
-        pad_token="<pad>",
-        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"],
-    )
-    made.chat_template = CHAT
+    texts = [*WORDS * 5, *(page(city, thing) for city, thing in product(CITIES, THINGS))]
+    made = tokenizer(texts, 600)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     if wide:
         sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -10,8 +10,6 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType
 from peft import LoraConfig, PeftModel, get_peft_model
-from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
-from tokenizers import models as pieces
 from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ragkit import adapters, models
@@ -21,6 +19,7 @@ from ragkit.generate import engines, merge
 from ragkit.prompt.template import Template
 from ragkit.types import Decoding
 from tests.ggufs import save_gguf
+from tests.tiny_chat import tokenizer
 from tests.tiny_speakers import save_adapter, save_speaker
 
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -28,21 +27,8 @@ IDS = torch.tensor([[7, 30, 99, 12, 250, 31, 8, 77, 140, 5]])
 PROMPT = Template("t", "s", "w", "Say something about {question}").render("the moon", ())
 
 
-def tokenizer():
-    trained = Tokenizer(pieces.BPE(unk_token="<unk>"))
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.train_from_iterator(
-        ["The moon goes round the earth .", "Say something about Paris ."],
-        trainers.BpeTrainer(
-            vocab_size=320,
-            special_tokens=["<unk>", "<pad>", "<|end|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )
-    trained.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(tokenizer_object=trained, unk_token="<unk>", pad_token="<pad>", eos_token="<|end|>")
-    made.chat_template = "{% for m in messages %}{{ m['content'] + '<|end|>' }}{% endfor %}"
-    return made
+def words():
+    return tokenizer(["The moon goes round the earth .", "Say something about Paris ."], 320)
 
 
 def llama(seed=0, tied=False, **sizes):
@@ -58,9 +44,8 @@ def llama(seed=0, tied=False, **sizes):
         "initializer_range": 0.2,
         **sizes,
     }
-    words = tokenizer()
     config = LlamaConfig(
-        vocab_size=len(words), eos_token_id=2, pad_token_id=1, bos_token_id=2, tie_word_embeddings=tied, **given
+        vocab_size=len(words()), eos_token_id=2, pad_token_id=1, bos_token_id=2, tie_word_embeddings=tied, **given
     )
     return LlamaForCausalLM(config).eval()
 
@@ -72,7 +57,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def file(base, tmp_path_factory):
-    return save_gguf(base, tokenizer(), tmp_path_factory.mktemp("base") / "tiny.gguf")
+    return save_gguf(base, words(), tmp_path_factory.mktemp("base") / "tiny.gguf")
 
 
 def save_lora(model, folder, **settings):
@@ -130,7 +115,7 @@ def test_the_merged_model_gives_the_logits_of_peft(base, file, tmp_path, setting
 
 
 def test_a_quantised_base_is_dequantised_before_the_update(base, tmp_path):
-    coarse = save_gguf(base, tokenizer(), tmp_path / "coarse.gguf", "Q4_1")
+    coarse = save_gguf(base, words(), tmp_path / "coarse.gguf", "Q4_1")
     save_lora(base, tmp_path / "lora")
     reference = PeftModel.from_pretrained(read_back(coarse), tmp_path / "lora").eval()
     for kind, most in ((GGMLQuantizationType.F32, 1e-3), (GGMLQuantizationType.F16, 3e-2)):
@@ -149,7 +134,7 @@ def test_a_whole_tuned_model_replaces_every_weight(base, file, tmp_path):
 
 def test_a_tied_model_stays_tied(tmp_path):
     base = llama(tied=True)
-    file = save_gguf(base, tokenizer(), tmp_path / "tied.gguf")
+    file = save_gguf(base, words(), tmp_path / "tied.gguf")
     reference = logits(save_lora(base, tmp_path / "lora"))
     assert float((logits(merged(file, tmp_path / "lora", tmp_path / "a.gguf")) - reference).abs().max()) < 1e-3
     tuned = llama(seed=5, tied=True)

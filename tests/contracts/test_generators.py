@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from ragkit.cache import cache_dir
 from ragkit.catalog import GENERATORS
@@ -22,12 +21,9 @@ from ragkit.prompt.store import TemplateStore
 from ragkit.prompt.template import Template
 from ragkit.types import Decoding, Hit
 from tests.readers import save_encoder, save_reader
+from tests.tiny_chat import tokenizer
 
 BUILT_IN = "smollm2-135m"
-CHAT = (
-    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
 TEXTS = ["The moon goes round the earth .", "Paris lies on the Seine .", "When was the tower built ? In 1889 ."] * 3
 HITS = [
     Hit(1, 1.0, 1, "a.pdf", 1, "1", 0, 40, "The Moon is old. It orbits the Earth."),
@@ -44,30 +40,9 @@ TEMPLATE = Template(
 PROMPT = TEMPLATE.render("When was the Eiffel Tower built?", HITS)
 
 
-def tokenizer(chat):
-    """Pieces of words learnt from a few sentences."""
-    trained = Tokenizer(models.BPE(unk_token="<unk>"))
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<unk>", "<pad>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trained.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
-    )
-    trained.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=trained,
-        unk_token="<unk>",
-        pad_token="<pad>",
-        eos_token="<|end|>",
-        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"],
-    )
-    made.chat_template = CHAT if chat else None
-    return made
-
-
 def save_causal(folder, chat=True, seed=0, hidden=32):
     torch.manual_seed(seed)
-    made = tokenizer(chat)
+    made = tokenizer(TEXTS, 400, chat)
     config = LlamaConfig(
         vocab_size=len(made),
         hidden_size=hidden,
@@ -94,7 +69,7 @@ def causal(tmp_path_factory):
 def seq2seq(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seq2seq")
     torch.manual_seed(0)
-    made = tokenizer(chat=False)
+    made = tokenizer(TEXTS, 400, chat=False)
     config = T5Config(
         vocab_size=len(made),
         d_model=32,
