@@ -15,7 +15,7 @@ import pytest
 from ingest.catalog import REGISTRIES as INGEST
 from ragkit.catalog import REGISTRIES as QUERY
 from ragkit.registry import Row
-from ragkit.settings import IngestSettings, RetrieveSettings, sentences
+from ragkit.settings import IngestSettings, RetrieveSettings, TuneSettings, sentences
 from ragkit.types import Decoding, Variant
 from ui.cli import COMMANDS
 
@@ -197,7 +197,7 @@ def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-@pytest.mark.parametrize("settings", [IngestSettings, RetrieveSettings, Decoding, Variant])
+@pytest.mark.parametrize("settings", [IngestSettings, RetrieveSettings, TuneSettings, Decoding, Variant])
 def test_every_setting_has_its_sentence(settings: type) -> None:
     explained = sentences(settings)
     without = [part.name for part in dataclasses.fields(settings) if not explained.get(part.name, "").endswith(".")]

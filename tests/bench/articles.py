@@ -101,6 +101,20 @@ def held_out(folder: Path, answerable: int, unanswerable: int) -> Articles:
     return Articles(_corpus(folder / "corpus.jsonl", paragraphs), (target,))
 
 
+def medical(folder: Path, count: int) -> Articles:
+    """Questions of MedQuAD whose answers are a paragraph, and the documents that hold them, four others to each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in _lines(DATA / "medquad" / "medquad-dev.jsonl")]
+    draw = random.Random(SEED)
+    chosen = draw.sample([row for row in rows if 200 <= len(row["answer"]) <= 1000], count)
+    others = draw.sample([row for row in rows if len(row["answer"]) <= 4000], 4 * count)
+    target = folder / "questions.jsonl"
+    asked = ({"id": row["qid"], "question": row["question"], "answers": [row["answer"]]} for row in chosen)
+    target.write_text("".join(json.dumps(each) + "\n" for each in asked), encoding="utf-8")
+    texts = {row["answer"]: row["focus"] for row in chosen + others}
+    return Articles(_corpus(folder / "corpus.jsonl", texts), (target,))
+
+
 def _squad(name: str) -> dict[str, Any]:
     articles = json.loads((DATA / "squad" / name).read_text(encoding="utf-8"))["data"]
     return {article["title"]: article for article in articles}

@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from ragkit import adapters
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
 from ragkit.evaluate.importers import read_set
+from ragkit.evaluate.report import Report
 from ragkit.evaluation import evaluate
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings, TuneSettings
+from ragkit.tune.card import LOG
 from ragkit.tune.rows import Point
 from ragkit.tuning import TunePlan, tune
 from ragkit.tuning_data import Sources
-from ragkit.types import Variant, to_json
+from ragkit.types import Question, Variant, to_json
 from ragkit.workbench import Workbench
 from tests.bench import articles, cards
 
@@ -42,9 +45,15 @@ GROUNDED = TuneSettings(
 )  # fmt: skip
 """Rank 4 keeps both adapters below 6 MB. Less than an epoch, on which no row is seen twice, needs no dropout."""
 PLANS = {"reader": READER, "grounded": GROUNDED}
-BARE = ("concise", "strict", "grounded")
-"""Templates that the bare model is measured with, beside the adapter."""
-NO_READER = RetrieveSettings(reader="")
+BARE = ("concise", "strict", "grounded", "cite")
+"""Templates that the bare model is tried with; the best one stands beside the adapter."""
+PILOT = 15
+"""Answerable questions, and as many unanswerable ones, on which they are tried: the bare model takes seconds each."""
+COMPARED = 200
+"""Answerable questions, and as many unanswerable ones, that adapter and bare model both answer."""
+LONG = 40
+ALONE = RetrieveSettings(reader="", abstain_below=0.0)
+"""Nothing but the model decides whether it answers."""
 
 
 def collection(home: Path, name: str, corpus: Path) -> Workbench:
@@ -75,27 +84,62 @@ def _say(point: Point) -> None:
         _out(f"{point.phase} {point.step}/{point.steps}{loss}{held} {point.tokens_per_second:,.0f} tok/s{left}")
 
 
-def variants(name: str, folder: Path) -> tuple[list[Variant], RetrieveSettings]:
-    """What is compared: the adapter, its base without it where that can answer, and the pair of both adapters."""
-    if name == "reader":
-        return [Variant("grounded", engine="reader", model="minilm", adapter=str(folder))], NO_READER
-    tuned = Variant("grounded", adapter=str(folder))
-    return [tuned, *(replace(tuned, template=template, adapter="") for template in BARE)], NO_READER
-
-
 def measure(name: str, folder: Path, work: Path) -> dict[str, Any]:
     """The evaluation on held-out articles: open book, five passages, paired intervals."""
     part = articles.held_out(work / "test", ANSWERABLE, UNANSWERABLE)
     bench = collection(work / "home", "test", part.corpus)
-    questions = Sets(bench.collection).put("held-out", read_set(part.questions[0]), "SQuAD 2.0")
-    compared, retrieve = variants(name, folder)
-    begun = time.time()
-    report = evaluate(bench, questions, compared, retrieve=replace(retrieve, abstain_below=0.0), listen=_tell)
-    _out(f"evaluated in {time.time() - begun:,.0f} s")
-    found = cards.summary(report, articles.titles())
+    asked = read_set(part.questions[0])
     if name == "reader":
-        found["curve"] = cards.curve(bench, read_set(part.questions[0]), str(folder), retrieve)
+        reader = Variant("grounded", engine="reader", model="minilm", adapter=str(folder))
+        found = cards.summary(_evaluated(bench, "held-out", asked, [reader]), articles.titles())
+        return {**found, "curve": cards.curve(bench, asked, str(folder), ALONE)}
+    tuned = Variant("grounded", adapter=str(folder))
+    bare = _best_bare(bench, asked)
+    chosen = [*asked[:COMPARED], *asked[-COMPARED:]]
+    found = cards.summary(_evaluated(bench, "compared", chosen, [tuned, bare]), articles.titles())
+    beside = cards.summary(_evaluated(bench, "compared", chosen, [tuned], RetrieveSettings()), ())
+    found["variants"]["the adapter beside the reader, as Ask has them"] = next(iter(beside["variants"].values()))
+    found["long"] = _long(work, tuned)
     return found
+
+
+def _evaluated(
+    bench: Workbench,
+    name: str,
+    asked: Sequence[Question],
+    compared: Sequence[Variant],
+    retrieve: RetrieveSettings = ALONE,
+) -> Report:
+    begun = time.time()
+    kept = Sets(bench.collection).put(name, asked, "shared data")
+    report = evaluate(bench, kept, compared, retrieve=retrieve, listen=_tell)
+    _out(f"{name}: {len(asked)} questions, {len(compared)} variants evaluated in {time.time() - begun:,.0f} s")
+    return report
+
+
+def _best_bare(bench: Workbench, asked: Sequence[Question]) -> Variant:
+    """The bare model with the template that gets the best F1 out of it, on a few of the questions."""
+    compared = [Variant(template, adapter="") for template in BARE]
+    few = [*asked[:PILOT], *asked[-PILOT:]]
+    found = cards.summary(_evaluated(bench, "pilot", few, compared), ())["variants"]
+    scores = [each["f1"]["mean"] for each in found.values()]
+    _out("F1 of the bare model: " + ", ".join(f"{t} {s:.3f}" for t, s in zip(BARE, scores, strict=True)))
+    return compared[scores.index(max(scores))]
+
+
+def _long(work: Path, tuned: Variant) -> dict[str, Any]:
+    """What a model that learnt to answer briefly does with questions that want a paragraph, beside the bare one."""
+    part = articles.medical(work / "medical", LONG)
+    bench = collection(work / "home", "medical", part.corpus)
+    compared = [tuned, replace(tuned, adapter="")]
+    return cards.summary(_evaluated(bench, "long", read_set(part.questions[0]), compared), ())
+
+
+def thin(log: Path) -> None:
+    """Every tenth step and every look at the held-out loss: what a curve needs."""
+    points = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    kept = [each for each in points if each["step"] % 10 == 0 or each.get("held_out_loss") is not None]
+    log.write_text("".join(json.dumps(each) + "\n" for each in kept), encoding="utf-8")
 
 
 def _tell(progress: Any) -> None:  # noqa: ANN401
@@ -121,6 +165,7 @@ def main() -> None:
     if not options.measure:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(folder, target)
+        thin(target / LOG)
     (target / "evaluation.json").write_text(json.dumps(to_json(found), indent=1) + "\n", encoding="utf-8")
     (target / "README.md").write_text(cards.text(adapters.read(target), found), encoding="utf-8")
     _out(f"{target}: {sum(each.stat().st_size for each in target.iterdir()) / 2**20:.2f} MiB")

@@ -28,6 +28,15 @@ MEASURES = {
 }
 """Metric: what it is called in a card, and whether it is of answerable questions, of the others, or of both (None)."""
 
+LONG = {
+    "rouge-l": "ROUGE-L with the answer",
+    "length": "words in the answer",
+    "support": "support",
+    "false-refusal": "refused",
+    "seconds": "seconds an answer",
+}
+"""The same for questions that want a paragraph."""
+
 ATTRIBUTION = """Trained on articles of SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018; CC BY-SA 4.0) and on
 AdversarialQA (Bartolo et al. 2020; CC BY-SA 3.0), whose texts are from Wikipedia. The base is under Apache-2.0; the
 adapter's weights are offered under CC BY-SA 4.0, as a derivative of its training data."""
@@ -45,10 +54,11 @@ def summary(report: Report, held_out: Sequence[str]) -> dict[str, Any]:
         "differences": {},
     }
     values: list[dict[str, dict[str, float]]] = []
+    names = {**MEASURES, **{metric: (words, None) for metric, words in LONG.items() if metric not in MEASURES}}
     for number, name in enumerate(report.variants):
         items = [item for item in report.items if item.variant == number and item.column == "retrieved"]
         own: dict[str, dict[str, float]] = {}
-        for metric, (_, kind) in MEASURES.items():
+        for metric, (_, kind) in names.items():
             own[metric] = {
                 item.question: item.values[metric]
                 for item in items
@@ -146,6 +156,21 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
                   " after retrieval (median):", "", "| threshold | F1 on answerable | answered of unanswerable |",
                   "| --- | --- | --- |"]  # fmt: skip
         lines += [f"| {p['threshold']:.3f} | {p['f1']:.3f} | {p['false_answers']:.3f} |" for p in found["curve"]]
+    if "long" in found:
+        lines += [
+            "",
+            "## Where it is worse",
+            "",
+            f"Questions that want a paragraph: {found['long']['answerable']} of MedQuAD (CC BY 4.0), whose answers have"
+            " 200 to 1,000 characters. It answers them in a few words, as it was taught; take another template for"
+            " explanations, lists and summaries, which asks the model without it.",
+            "",
+            "| | " + " | ".join(found["long"]["variants"]) + " |",
+            "| --- |" + " --- |" * len(found["long"]["variants"]),
+        ]
+        for metric, words in LONG.items():
+            cells = [_cell(each.get(metric)) for each in found["long"]["variants"].values()]
+            lines.append(f"| {words} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "## Training",
@@ -153,7 +178,7 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
         f"{rows['train']:,} rows ({rows['held']:,} held out by article), {metrics['steps']:,} steps,"
         f" {metrics['tokens']:,} tokens in {metrics['seconds'] / 60:.0f} minutes"
         f" ({metrics['tokens_per_second']:,.0f} a second); held-out loss {metrics['held_out_loss']:.4f}, best at step"
-        f" {metrics['best_step']:,}. Settings, data hash and versions: `ragkit.json`. Every step: `log.jsonl`.",
+        f" {metrics['best_step']:,}. Settings, data hash and versions: `ragkit.json`. Its course: `log.jsonl`.",
         "",
     ]
     return "\n".join(lines)
