@@ -63,6 +63,8 @@ $(SAMPLE): $(wildcard index_data/sample_documents/*) index_data/sample_examples.
 	@echo "==> Putting the sample documents into the collection 'sample'"
 	@$(BIN)/ragkit ingest index_data/sample_documents --examples index_data/sample_examples.jsonl \
 	  --collection sample --home "$(LIBRARY)"
+	@echo "==> Asking a first question, which prepares the models for all later ones: half a minute"
+	@$(BIN)/ragkit ask "What is a soft prompt?" --collection sample --home "$(LIBRARY)"
 	@touch $@
 
 $(TESTABLE): | $(INSTALLED)

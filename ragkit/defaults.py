@@ -69,6 +69,11 @@ class Defaults:
             return variant
         return replace(variant, adapter=self._meant(variant))
 
+    def unsettled(self, variant: Variant) -> Variant:
+        """The opposite of `settled`: with "auto" where that stands for its adapter, so that it follows the template."""
+        free = replace(variant, adapter=AUTO)
+        return free if self.settled(free) == variant else variant
+
     def reference(self, adapter: Adapter) -> str:
         """What a variant calls an adapter: its name, or its folder where the name means another one."""
         found = self._found(adapter.name)

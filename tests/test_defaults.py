@@ -73,6 +73,17 @@ def test_what_ships_with_ragkit_is_the_default_of_its_model_through_its_template
     assert meant(workbench, engine="reader", model="minilm") == "reader"
 
 
+def test_an_adapter_that_auto_chose_is_chosen_anew_for_another_template(workbench):
+    bundled("grounded", template="grounded")
+    own(workbench, "mine", template="cite")
+    settle, free = workbench.defaults.settled, workbench.defaults.unsettled
+    answered = settle(workbench.defaults.variant())
+    assert settle(replace(free(answered), template="cite")).adapter == ""
+    assert free(settle(Variant("cite"))).adapter == "auto"
+    named = Variant("cite", adapter="mine")
+    assert free(named) == named
+
+
 def test_what_was_promoted_comes_first_and_brings_its_template(workbench):
     bundled("grounded", template="grounded")
     promote(workbench, own(workbench, "mine", template="concise"))

@@ -167,7 +167,8 @@ def _quoted(task: Task) -> None:
 
 
 def _input(name: str, thread: str, collection: Collection, given: list[Answer]) -> None:
-    before = given[-1].variant if given else state.workbench(name).defaults.variant()
+    defaults = state.workbench(name).defaults
+    before = defaults.unsettled(given[-1].variant) if given else defaults.variant()
     with st.bottom:
         with st.container(horizontal=True, vertical_alignment="center", key="ask-settings"):
             panels.settings("ask", state.workbench(name), before)
