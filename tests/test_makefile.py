@@ -44,7 +44,8 @@ def finish(folder: Path) -> None:
 
 def test_a_first_run_installs_checks_the_models_and_ingests_before_it_serves(clone: Path) -> None:
     plan = make(clone, "-n", "app")
-    steps = ["-m venv", "pip --disable", "ragkit models", "ragkit ingest index_data/sample_documents", "ragkit ask", "ragkit ui"]
+    samples = "index_data/sample_documents"
+    steps = ["-m venv", "pip --disable", "ragkit models", f"ragkit ingest {samples}", "ragkit ask", "ragkit ui"]
     places = [plan.find(step) for step in steps]
     assert -1 not in places
     assert places == sorted(places)
