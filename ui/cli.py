@@ -40,6 +40,8 @@ COMMANDS = Registry(
     Row("list", "ui.commands.parts:parts", "List the parts that can be plugged in."),
     Row("models", "ui.commands.models:models", "Show where each model comes from and whether its hash is right."),
     Row("verify", "ui.commands.verify:verify", "Check a collection for damage, and repair it."),
+    Row("backup", "ui.commands.backup:backup", "Write everything into one file, safely while it is in use."),
+    Row("restore", "ui.commands.backup:restore", "Put what a backup holds back."),
     Row("reembed", "ui.commands.reembed:reembed", "Embed a collection again with another model or other settings."),
     Row("jobs", "ui.commands.jobs:jobs", "List long-running work, or cancel it."),
     Row("ui", "ui.commands.serve:serve", "Serve the browser front end on this machine."),
