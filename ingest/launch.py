@@ -29,13 +29,22 @@ LINGER = 20.0
 """Seconds that a worker keeps its model for the next job."""
 
 
-def submit_ingest(collection: Collection, paths: Iterable[Path | str] = (), uploads: Iterable[Path | str] = ()) -> int:
-    """Queue files and folders, and uploads (from `stage_upload`), and start a worker. Returns the job's id."""
+def submit_ingest(
+    collection: Collection,
+    paths: Iterable[Path | str] = (),
+    uploads: Iterable[Path | str] = (),
+    sources: Iterable[Source] = (),
+) -> int:
+    """Queue files and folders, uploads (from `stage_upload`) and files that have a name already; start a worker.
+
+    Returns the job's id.
+    """
     paths = [str(Path(path).expanduser().absolute()) for path in paths]
     uploads = [str(path) for path in uploads]
     listed: list[Source] = find_sources([*paths, *uploads]) if not any(map(os.path.isdir, paths)) else []
-    names = [source.name for source in listed]
-    job = Jobs(collection).submit("ingest", {"paths": paths, "uploads": uploads}, names)
+    named = {source.name: str(source.path.absolute()) for source in sources}
+    names = [*(source.name for source in listed), *named]
+    job = Jobs(collection).submit("ingest", {"paths": paths, "uploads": uploads, "named": named}, names)
     ensure_worker(collection)
     return job
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from ingest.evaluations import do_evaluation
 from ingest.events import Advanced, Event, FileChanged, Planned
+from ingest.files import Source
 from ingest.launch import STATUS, announce, ensure_worker, start_worker, submit_ingest, submit_reembed, worker_alive
 from ingest.pipeline import ingest
 from ingest.reembed import reembed
@@ -152,7 +153,8 @@ class Worker:
     def _run(self, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
         if job.kind == "ingest":
             settings = self._collection.settings
-            paths = [*job.args.get("paths", []), *job.args.get("uploads", [])]
+            named = [Source(Path(path), name) for name, path in job.args.get("named", {}).items()]
+            paths = [*job.args.get("paths", []), *job.args.get("uploads", []), *named]
             embedder = self._load(settings)
             ingest(self._collection, paths, embedder, listen=reporter, should_stop=should_stop)
         elif job.kind == "reembed":

@@ -100,6 +100,10 @@ class Collection:
         if self.meta(key) is None:
             self.connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
 
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep a value in the `meta` table, in place of an earlier one."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
     @property
     def settings(self) -> IngestSettings:
         """How its documents were cut and embedded."""

@@ -17,7 +17,7 @@ from ragkit.types import Decoding, Variant
 from tests.command import ROOT, TRACEBACK, ragkit, rows
 from ui.cli import COMMANDS, app
 
-WITHOUT_COLLECTION = {"list", "models", "adapters"}
+WITHOUT_COLLECTION = {"list", "models", "adapters", "backup", "restore"}
 
 
 def test_help_names_every_command_with_its_summary() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
@@ -25,15 +27,17 @@ class JobFailed(RagkitError):
     """A job that ended before its work was done."""
 
 
-def follow(collection: Collection, number: int, *, as_json: bool = False) -> list[JobFile]:
-    """Show a job until it is over; returns its files.
+def follow(
+    collection: Collection, number: int, *, as_json: bool = False, stopped: Callable[[], bool] | None = None
+) -> list[JobFile]:
+    """Show a job until it is over; returns its files. Ctrl-C cancels it, or whatever makes `stopped` true.
 
     With `as_json`, each file is one JSON object on standard output as soon as its state is final. Raises JobFailed with
     the reason, or Cancelled; what was finished before that stays in the collection.
     """
     jobs = Jobs(collection)
     told: set[str] = set()
-    with interruptible() as asked, _bar() as bar:
+    with (nullcontext(stopped) if stopped else interruptible()) as asked, _bar() as bar:
         task = bar.add_task("", total=1.0, rate="", left="", doing="starting")
         while True:
             job = jobs.get(number)

@@ -22,6 +22,7 @@ from ui.console import (
     settings_options,
 )
 from ui.follow import follow
+from ui.watching import watch
 
 
 @settings_options(IngestSettings, "settings", "How a new collection is made")
@@ -36,6 +37,10 @@ def ingest(
             help='Also add worked examples for few-shot prompts: JSON lines or CSV with question, answer, passage?.',
         ),
     ] = None,
+    watched: Annotated[
+        bool,
+        typer.Option("--watch", help="Keep the collection equal to this folder until Ctrl-C: added, changed, gone."),
+    ] = False,
     collection: CollectionOption = COLLECTION,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -47,6 +52,11 @@ def ingest(
     if examples:
         added = opened.add_demonstrations(bank)
         notes.print(f"{added} worked example{'s' * (added != 1)} added.")
+    if watched:
+        if len(paths) != 1:
+            raise typer.BadParameter("--watch takes one folder.")
+        watch(opened, paths[0], as_json=as_json)
+        return
     job = submit_ingest(opened, paths)
     files = follow(opened, job, as_json=as_json)
     if not files:
