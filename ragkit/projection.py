@@ -213,6 +213,8 @@ class Projection:
         sequence = self._collection.sequence
         ids, vectors = self._collection.vectors()
         older = list(folder.glob("vectors-*.json"))
+        for left in folder.glob(".vectors-*.tmp"):  # by a process that died while it held the lock
+            left.unlink(missing_ok=True)
         index = manifest = None
         if len(ids):
             number = max((_generation(path) for path in older), default=0) + 1

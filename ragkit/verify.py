@@ -82,10 +82,10 @@ def _check_words(collection: Collection) -> Iterator[Problem]:
 def _check_files(collection: Collection) -> Iterator[Problem]:
     """Kept originals and temporary files that nothing refers to."""
     owned = {document.sha256 for document in collection.documents()}
-    for path in sorted(collection.folder.glob("files/*")):
+    for path in sorted(collection.folder.glob("files/[!.]*")):
         if path.stem not in owned:
             yield Problem(f"{path.name} belongs to no document", "files", repairable=True)
-    for path in sorted(collection.folder.glob(".*.tmp")):
+    for path in sorted([*collection.folder.glob(".*.tmp"), *collection.folder.glob("files/.*.tmp")]):
         yield Problem(f"{path.name} was left behind by a process that died", "files", repairable=True)
 
 
@@ -99,6 +99,6 @@ def repair(collection: Collection) -> None:
     for path in collection.folder.glob("files/*"):
         if path.stem not in owned:
             path.unlink(missing_ok=True)
-    for path in collection.folder.glob(".*.tmp"):
+    for path in [*collection.folder.glob(".*.tmp"), *collection.folder.glob("files/.*.tmp")]:
         path.unlink(missing_ok=True)
     Projection(collection).build(force=True)

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
+import psutil
 
 from ragkit import schema
 from ragkit.errors import CollectionError
@@ -29,6 +30,7 @@ class Writer:
         self._connection = schema.connect(path)
         schema.prepare_staging(self._connection)
         self._next = 1
+        self._sweep()
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +83,7 @@ class Writer:
 
         Raises CollectionError if the collection's vectors were made by another embedder meanwhile.
         """
-        kept = self._keep_original(token)
+        copies = self._copy_originals([token])
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._require(fingerprint)
@@ -95,10 +97,10 @@ class Writer:
                 schema.delete_document(self._connection, row[0])
             self._insert(token)
             self._connection.execute(schema.TOUCH)
+            _put_in_place(copies)
         except BaseException:
             self._connection.execute("ROLLBACK")
-            if kept:
-                self._drop_unowned_original(kept)
+            _throw_away(copies)
             raise
         self._connection.execute("COMMIT")
         self.discard(token)
@@ -110,8 +112,7 @@ class Writer:
 
     def replace_all(self, tokens: Sequence[int], settings: IngestSettings, fingerprint: Fingerprint) -> None:
         """Put the staged documents in place of all others, with new settings and embedder, in one transaction."""
-        for token in tokens:
-            self._keep_original(token)
+        copies = self._copy_originals(tokens)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             since = self._connection.execute("SELECT sha256, added, id FROM documents").fetchall()
@@ -126,8 +127,10 @@ class Writer:
             dates = [(added, sha256) for sha256, added, _ in since]
             self._connection.executemany("UPDATE documents SET added = ? WHERE sha256 = ?", dates)
             self._connection.execute(schema.TOUCH)
+            _put_in_place(copies)
         except BaseException:
             self._connection.execute("ROLLBACK")
+            _throw_away(copies)
             raise
         self._connection.execute("COMMIT")
         for token in tokens:
@@ -180,27 +183,53 @@ class Writer:
                 "Run the ingestion again.",
             )
 
-    def _keep_original(self, token: int) -> Path | None:
-        """Copy the original's bytes to files/<sha256>.<suffix>, whole or not at all; None if there is none to keep."""
-        sha256, original = self._connection.execute(
-            "SELECT sha256, original FROM staged_documents WHERE token = ?", (token,)
-        ).fetchone()
-        if original is None:
-            return None
-        folder = self._folder / "files"
-        folder.mkdir(exist_ok=True)
-        target = folder / f"{sha256}{Path(original).suffix.lower()}"
-        if target.exists():
-            return None
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        with open(original, "rb") as source, open(temporary, "wb") as sink:
-            shutil.copyfileobj(source, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(temporary, target)
-        return target
+    def _copy_originals(self, tokens: Sequence[int]) -> dict[Path, Path]:
+        """Copies of the originals to keep, and where each belongs: files/<sha256>.<suffix>."""
+        copies: dict[Path, Path] = {}
+        for token in tokens:
+            sha256, original = self._connection.execute(
+                "SELECT sha256, original FROM staged_documents WHERE token = ?", (token,)
+            ).fetchone()
+            target = self._folder / "files" / f"{sha256}{Path(original or '').suffix.lower()}"
+            if original is None or Path(original) == target:
+                continue
+            target.parent.mkdir(exist_ok=True)
+            copy = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            copies[copy] = target
+            try:
+                with open(original, "rb") as source, open(copy, "wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                    sink.flush()
+                    os.fsync(sink.fileno())
+            except BaseException:
+                _throw_away(copies)
+                raise
+        return copies
 
-    def _drop_unowned_original(self, kept: Path) -> None:
-        owner = self._connection.execute("SELECT 1 FROM documents WHERE sha256 = ?", (kept.stem,)).fetchone()
-        if owner is None:
-            kept.unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        """Remove what processes that died have left in files/. Originals come and go within write transactions only,
+        so what nobody owns while this process holds one belongs to nobody.
+        """
+        there = list(self._folder.glob("files/*"))  # hidden names, too
+        if not there:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            owned = {row[0] for row in self._connection.execute("SELECT sha256 FROM documents")}
+            for path in there:
+                maker = path.name.split(".")[-2] if path.name.startswith(".") else ""
+                if psutil.pid_exists(int(maker)) if maker.isdigit() else path.stem in owned:
+                    continue
+                path.unlink(missing_ok=True)
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def _put_in_place(copies: Mapping[Path, Path]) -> None:
+    for copy, target in copies.items():
+        os.replace(copy, target)
+
+
+def _throw_away(copies: Mapping[Path, Path]) -> None:
+    for copy in copies:
+        copy.unlink(missing_ok=True)
