@@ -46,7 +46,8 @@ def test_ui_serves_this_machine_alone_and_stops_cleanly(home: Path, tmp_path: Pa
             assert running.stdout is not None
             assert running.stdout.readline() == f"ragkit is at http://127.0.0.1:{port}\n"
             assert _handshake(port, f"127.0.0.1:{port}") == http.HTTPStatus.SWITCHING_PROTOCOLS
-            assert _handshake(port, "evil.example") == http.HTTPStatus.FORBIDDEN
+            assert _handshake(port, "evil.example") == http.HTTPStatus.FORBIDDEN  # by DNS rebinding
+            assert _handshake(port, f"127.0.0.1:{port}", "http://evil.example") == http.HTTPStatus.FORBIDDEN
         finally:
             running.send_signal(signal.SIGINT)
             _, errors = running.communicate(timeout=30)
@@ -61,11 +62,11 @@ def test_ui_serves_this_machine_alone_and_stops_cleanly(home: Path, tmp_path: Pa
     pytest.fail("the server is still there")
 
 
-def _handshake(port: int, host: str) -> int:
-    """Status of a WebSocket handshake that names this host, as a rebound web page would."""
+def _handshake(port: int, host: str, origin: str = "") -> int:
+    """Status of a WebSocket handshake that a page of this origin (that host, if not given) sends to this host."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Host": host, "Origin": f"http://{host}"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Host": host, "Origin": origin or f"http://{host}"}
     connection.request("GET", "/_stcore/stream", headers=upgrade | key)
     status = connection.getresponse().status
     connection.close()
