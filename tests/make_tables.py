@@ -1,14 +1,15 @@
-"""Write the tables of parts in README.md and docs/parts.md from the catalogs: python tests/make_tables.py"""
+"""Write the tables of README.md and docs/parts.md from catalogs and measurements: python tests/make_tables.py"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ragkit.prompt.store import TemplateStore
 from ui.commands.parts import KINDS, rows_of
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- parts -->", "<!-- /parts -->"
 BUNDLED = TemplateStore(ROOT / "no templates but those that come with ragkit")
 PURPOSE = {
     "loaders": "read a file into pages",
@@ -44,10 +45,49 @@ def long_page() -> str:
     return "\n".join(page) + "\n"
 
 
+def adapters_table() -> str:
+    """What the bundled adapters' evaluations found: one row each, and one for the bare model."""
+    reader, grounded = (_evaluation(name) for name in ("reader", "grounded"))
+    tuned, bare, both = grounded["variants"].items()
+    lines = [
+        "| | F1, answerable | answered, unanswerable | citation precision | seconds an answer |",
+        "| --- | --- | --- | --- | --- |",
+        _row("`reader` alone", next(iter(reader["variants"].values()))),
+        _row("`grounded` alone", tuned[1]),
+        _row("`grounded` beside `reader`, the default", both[1]),
+        _row(f"the same model without an adapter, template `{bare[0]}`", bare[1]),
+    ]
+    return "\n".join(lines)
+
+
+def _evaluation(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "ragkit" / "bundled" / name / "evaluation.json").read_text("utf-8"))
+
+
+def _row(what: str, found: dict[str, Any]) -> str:
+    metrics = ("f1", "false-answer", "citation-precision", "seconds")
+    return f"| {what} | {' | '.join(_cell(found.get(metric), metric) for metric in metrics)} |"
+
+
+def _cell(value: dict[str, float] | None, metric: str) -> str:
+    if value is None:
+        return ""
+    if metric == "seconds":
+        return f"{value['mean']:.2f}"
+    return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+
+
+TABLES = {"parts": short_table, "adapters": adapters_table}
+"""Tables of the README by the name in their marks."""
+
+
 def in_readme(text: str) -> str:
-    """The README's text with the short table between its marks."""
-    before, _, rest = text.partition(START)
-    return f"{before}{START}\n{short_table()}\n{END}{rest.partition(END)[2]}"
+    """The README's text with each table between its marks."""
+    for name, table in TABLES.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(start)
+        text = f"{before}{start}\n{table()}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 if __name__ == "__main__":

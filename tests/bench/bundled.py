@@ -16,7 +16,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def measure(name: str, folder: Path, work: Path) -> dict[str, Any]:
     found = cards.summary(_evaluated(bench, "compared", chosen, [tuned, bare]), articles.titles())
     beside = cards.summary(_evaluated(bench, "compared", chosen, [tuned], RetrieveSettings()), ())
     found["variants"]["the adapter beside the reader, as Ask has them"] = next(iter(beside["variants"].values()))
-    found["long"] = _long(work, tuned)
+    found["long"] = _long(work, tuned, bare)
     return found
 
 
@@ -127,12 +126,11 @@ def _best_bare(bench: Workbench, asked: Sequence[Question]) -> Variant:
     return compared[scores.index(max(scores))]
 
 
-def _long(work: Path, tuned: Variant) -> dict[str, Any]:
+def _long(work: Path, tuned: Variant, bare: Variant) -> dict[str, Any]:
     """What a model that learnt to answer briefly does with questions that want a paragraph, beside the bare one."""
     part = articles.medical(work / "medical", LONG)
     bench = collection(work / "home", "medical", part.corpus)
-    compared = [tuned, replace(tuned, adapter="")]
-    return cards.summary(_evaluated(bench, "long", read_set(part.questions[0]), compared), ())
+    return cards.summary(_evaluated(bench, "long", read_set(part.questions[0]), [tuned, bare]), ())
 
 
 def thin(log: Path) -> None:

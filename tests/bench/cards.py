@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -187,4 +188,6 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
 def _cell(value: dict[str, float] | None, sign: str = "") -> str:
     if value is None:
         return ""
+    if not math.isfinite(value["low"]):  # of one value
+        return f"{value['mean']:{sign}.3f}"
     return f"{value['mean']:{sign}.3f} ({value['low']:{sign}.3f} to {value['high']:{sign}.3f})"
