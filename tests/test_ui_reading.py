@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
@@ -21,6 +23,8 @@ from tests.command import ragkit, rows
 from tests.readers import SURE, UNSURE, save_encoder, save_reader
 from tests.test_ui import ECHO, EVIL, Slow, html, opened, until
 from ui import answers, drawer, state
+from ui.runner import Task
+from ui.screens import ask as screen
 
 QUESTION = "Where does the cat sleep?"
 
@@ -78,6 +82,27 @@ def test_the_reason_for_an_abstention_is_said(home: Path, base: Path) -> None:
     assert "doubtful, 1%" in page
     assert "<blockquote" not in page
     assert answers.reading_of(answer, "7") is None
+    assert "Answer at length anyway" in page
+
+
+def test_what_was_declined_can_be_asked_of_the_plain_model(
+    home: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ask(library.filled(home), home, base, UNSURE, QUESTION)
+    tasks: list[Task] = []
+    monkeypatch.setattr(state, "runner", lambda: SimpleNamespace(submit=tasks.append))
+    screen._anyway("notes", "talk", answer)
+    (task,) = tasks
+    assert (task.question, task.thread) == (answer.question, "talk")
+    assert (task.variants[0].template, task.variants[0].adapter, task.variants[0].engine) == ("concise", "", "echo")
+    asked = replace(task.retrieve, abstain_below=0)
+    again = Workbench.open("notes", home).ask(task.question, task.variants[0], retrieve=asked)
+    assert again.generation is not None
+    assert answers.anyway(again, "7") is None
+    far = replace(answer, hits=())
+    assert answers.anyway(far, "7") is None
+    tuned = replace(again, abstained=True, variant=replace(again.variant, adapter="mine"))
+    assert answers.anyway(tuned, "7") is not None
 
 
 def test_what_a_document_says_is_escaped_in_the_quotation(home: Path, base: Path) -> None:

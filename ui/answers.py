@@ -242,6 +242,19 @@ def abstention(answer: Answer, threshold: float) -> Html:
               class_="rk-abstain")  # fmt: skip
 
 
+def anyway(answer: Answer, key: str) -> Html | None:
+    """The way on where a tuned model or a reader declined, though passages are near: the plain model, on the same ones.
+
+    The button's event is `anyway`, its value `key`. None where no tuned part declined.
+    """
+    tuned = answer.generation is not None and answer.variant.adapter
+    if not answer.abstained or not answer.hits or not (tuned or answer.withheld == "nothing read"):
+        return None
+    told = "Asks the language model without its adapter, in whole sentences: more to read, and more often wrong"
+    return el("p", button(join([icon("notes"), "Answer at length anyway"]), "anyway", key, title=told),
+              class_="rk-small")  # fmt: skip
+
+
 def passages(
     hits: Sequence[Hit], key: str = "", dropped: Sequence[Hit] = (), cited: frozenset[int] = frozenset()
 ) -> Html:

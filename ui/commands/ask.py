@@ -70,6 +70,9 @@ def ask(
         return
     write("\n")
     show_citations(answer)
+    if answer.abstained and answer.generation and answer.variant.adapter:
+        notes.print(f"[dim]The adapter {escape(answer.variant.adapter)} declines. The model itself, at length: "
+                    "--template concise --adapter \"\"[/]", soft_wrap=True)  # fmt: skip
     notes.print(f"[dim]{escape(summary(answer))}[/]", soft_wrap=True)
 
 

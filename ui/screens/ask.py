@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
 from ragkit.collection import Collection
 from ragkit.history import History
+from ragkit.reading import READS
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer
+from ragkit.types import Answer, Variant
 from ui import answers, drawer, grading, panels, state
 from ui.runner import Task
 from ui.views import button, count, el, empty, icon, join, panel, put
@@ -22,6 +25,8 @@ STARTERS = {
     ),
 }
 """First questions that a collection is known to answer well; the last one shows what happens without an answer."""
+PLAIN = "concise"
+"""Template with which the built-in model does best without an adapter (the card of `grounded`)."""
 LONGEST = 4000
 """Characters of a question."""
 
@@ -58,7 +63,8 @@ def _conversation(name: str, collection: Collection) -> None:
     else:
         empty("upload_file", "This collection is empty", "Add documents to it, and ask them here.")
         st.page_link(st.session_state["pages"]["documents"], label="Add documents", icon=":material/upload_file:")
-    _turns(collection, given, last=all(task.state == "done" for task in tasks))
+    _turns(collection, given, last=all(task.state == "done" for task in tasks),
+           anyway=lambda answer: _anyway(name, thread, answer))  # fmt: skip
     st.fragment(_follow, run_every=0.4 if pending else None)(name, thread, pending)
     _input(name, thread, collection, given)
     drawer.show_if_open(collection)
@@ -111,18 +117,24 @@ def _first(name: str, collection: Collection) -> None:
         panel("starters", el("div", *cards, class_="rk-starters"), on_event=lambda _, text: _ask(name, "", text))
 
 
-def _turns(collection: Collection, given: list[Answer], last: bool) -> None:
+def _turns(collection: Collection, given: list[Answer], last: bool, anyway: Callable[[Answer], None]) -> None:
     shown = {str(answer.id): answer for answer in given}
     grades = grading.grades(collection)
 
     def clicked(event: str, value: str) -> None:
-        if not grading.clicked(collection, event, value):
+        if event == "anyway":
+            anyway(shown[value])
+        elif not grading.clicked(collection, event, value):
             drawer.open_answer(shown, event, value)
 
     threshold = RetrieveSettings().abstain_below
     for place, (key, answer) in enumerate(shown.items(), start=1):
         asked = answers.question(answer.question, scroll=last and place == len(shown))
-        parts = [answers.reading_of(answer, key), answers.abstention(answer, threshold)] if answer.abstained else [
+        parts = [
+            answers.reading_of(answer, key),
+            answers.abstention(answer, threshold),
+            answers.anyway(answer, key),
+        ] if answer.abstained else [
             answers.reading_of(answer, key),
             answers.answer_text(answer.text, answer.citations, answer.support, key),
             answers.sources(answer, key),
@@ -178,6 +190,15 @@ def _input(name: str, thread: str, collection: Collection, given: list[Answer]) 
             max_chars=LONGEST, disabled=not filled,
             on_submit=lambda: _ask(name, thread, st.session_state["question"]),
         )  # fmt: skip
+
+
+def _anyway(name: str, thread: str, answer: Answer) -> None:
+    """Ask once more what was declined: the plain model, told to answer shortly, with nothing that declines for it."""
+    plain = Variant(PLAIN, adapter="", decoding=answer.variant.decoding)
+    variant = plain if answer.variant.engine == READS else replace(answer.variant, template=PLAIN, adapter="")
+    chosen = panels.chosen("ask")
+    retrieve = replace(chosen.retrieve, reader_below=0.0)
+    state.runner().submit(Task("ask", name, thread, answer.question, (variant,), retrieve, chosen.documents))
 
 
 def _ask(name: str, thread: str, question: str) -> None:
