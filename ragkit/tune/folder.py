@@ -65,9 +65,9 @@ def check_reload(before: Sequence[torch.Tensor], task: Task, rows: Sequence[Row]
     return difference
 
 
-FALSE_ANSWERS = 1 / 3
+FALSE_ANSWERS = 0.3
 """Share of the unanswerable held-out questions that a reader may answer at its threshold. A wrong quotation costs more
-than none: the language model is asked next. A third is what unanswerable questions written to mislead, as SQuAD 2.0's
+than none: the language model is asked next. Three in ten are what unanswerable questions written to mislead, as SQuAD 2.0's
 are, allow before right answers get lost in numbers; of questions about other matters nearly none pass."""
 
 
