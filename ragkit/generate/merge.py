@@ -10,8 +10,8 @@ equal in both).
 
 What the engine adds to that is its own arithmetic. With the bundled adapter over 200 prompts of SQuAD, against peft in
 float32 (`tests/bench/merging.py`): 200 of 200 greedy answers are the same with the engine in float32 (largest
-difference of a logit 0.05), 190 with its defaults on a processor with bf16 (1.2), which take 0.63 of the time. The
-defaults are kept; where they choose another word, the two were about as probable.
+difference of a logit 0.05), 190 with its defaults on a processor with bf16 (1.2), which take 0.63 of the time and are
+kept.
 """
 
 from __future__ import annotations

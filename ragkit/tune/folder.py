@@ -67,8 +67,8 @@ def check_reload(before: Sequence[torch.Tensor], task: Task, rows: Sequence[Row]
 
 FALSE_ANSWERS = 0.3
 """Share of the unanswerable held-out questions that a reader may answer at its threshold. A wrong quotation costs more
-than none: the language model is asked next. Three in ten are what unanswerable questions written to mislead, as SQuAD 2.0's
-are, allow before right answers get lost in numbers; of questions about other matters nearly none pass."""
+than none: the language model is asked next. Questions written to mislead, as SQuAD 2.0's unanswerable ones are, allow
+three in ten before right answers get lost in numbers; of questions about other matters nearly none pass."""
 
 
 def calibrate(margins: Sequence[float], right: Sequence[bool], hard: Sequence[bool]) -> Calibration:
