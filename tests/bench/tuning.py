@@ -123,7 +123,7 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
 def held_out(data: dict[str, Any], folder: Path) -> float:
     """Mean loss over the reply tokens of the held-out rows, in float32, row by row."""
     source = models.as_safetensors(models.resolve(SETTINGS.base, "generator"))
-    model = Lora.load(generate.load(source, torch.float32), folder)
+    model = Lora.load(generate.load(source, torch.float32), folder, trainable=True)  # or there is nothing to train
     task = generate.Generate(model, _replies(data), 4096, share=False)
     return Trainer(task, SETTINGS, _rows(data["held"]), _rows(data["held"])).held_out_loss()
 
