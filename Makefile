@@ -70,6 +70,8 @@ $(SAMPLE): $(wildcard index_data/sample_documents/*) index_data/sample_examples.
 $(TESTABLE): | $(INSTALLED)
 	@echo "==> Installing what the tests need"
 	@$(INSTALL) -q --group dev
+	@echo "==> Compiling what was installed: the tests start ragkit some hundred times"
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	@touch $@
 
 test: lint chromium
