@@ -64,7 +64,11 @@ def forward(
         least = torch.finfo(query.dtype).min
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill_(~attention_mask, least)
     scaled = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    return _Blocks.apply(scaled, key, value, attention_mask).transpose(1, 2).contiguous(), None
+    kind = value.dtype  # under autocast the products are in bfloat16, and what was turned by its place is not
+    mask = None if attention_mask is None else attention_mask.to(kind)
+    with torch.autocast(query.device.type, enabled=False):  # going backwards there is none
+        result = _Blocks.apply(scaled.to(kind), key.to(kind), value, mask)
+    return result.transpose(1, 2).contiguous(), None
 
 
 class _Blocks(torch.autograd.Function):
