@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from ingest.tunings import KINDS, do_tuning
 from ingest.uploads import remove_forgotten, remove_uploads
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
-from ragkit.errors import Cancelled, RagkitError, UnknownPart
+from ragkit.errors import Cancelled, RagkitError, UnknownPart, damage
 from ragkit.jobs import Job, JobFile, Jobs, Progress
 from ragkit.protocols import Embedder
 from ragkit.settings import IngestSettings
@@ -143,8 +144,9 @@ class Worker:
             state, reason = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours ends this job, not the worker; the log has it all
             log.exception("job %d failed", job.id)
-            what = f"An unexpected {type(error).__name__}: {error}."
-            state, reason = "failed", f"{what} The collection's worker.log has more."
+            told = damage(error) if isinstance(error, sqlite3.DatabaseError) else None
+            what = f"An unexpected {type(error).__name__}: {error}. The collection's worker.log has more."
+            state, reason = "failed", str(told or what)
         reporter.flush()
         self._jobs.finish(job.id, state, reason)
         remove_uploads(self._collection, job.args.get("uploads", []))

@@ -6,6 +6,8 @@ of these.
 
 from __future__ import annotations
 
+import sqlite3
+
 
 class RagkitError(Exception):
     """Something a person can mend. `message` says what happened with the value, `hint` what to do next."""
@@ -54,3 +56,13 @@ class PromptTooLong(RagkitError):
 
 class Cancelled(RagkitError):
     """Work that was stopped on request."""
+
+
+def damage(error: sqlite3.DatabaseError) -> CollectionError | None:
+    """What to tell a person when SQLite meets a damaged place; None if the error is about something else."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return None
+    return CollectionError(
+        f"The collection's database is damaged ({error}).",
+        "See what is wrong with: ragkit verify. Save what can be read with: ragkit verify --repair",
+    )

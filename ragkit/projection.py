@@ -32,7 +32,12 @@ RABITQ_UP_TO = 1_000_000
 
 _REBUILD_SHARE = 0.05
 _REBUILD_LEAST = 2_000
-"""A new generation is due when more than this share (and number) of its vectors has come or gone."""
+"""A new generation is due when more than this share (and number) of its vectors has come or gone: as many are searched
+exactly beside it in less than a millisecond."""
+
+
+_SPARE = 10
+"""How many times more candidates are asked for where some of them may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Manifest:
     generation: int
     index: str
     count: int
+    last: int
+    """The highest id in it."""
     dimension: int
     sequence: int
     sha256: str
@@ -82,19 +89,28 @@ class Projection:
         view = self.refresh()
         results: list[Scored] = [[] for _ in vectors]
         if view.index is not None:
-            allowed = only
-            spare = 0 if only is not None else min(len(view.removed), 10 * k)
-            if only is not None and view.removed:
-                allowed = only[~np.isin(only, list(view.removed))]
-            scores, ids = view.index.search(vectors, k + spare, allowed)
-            for result, row_scores, row_ids in zip(results, scores, ids, strict=True):
-                result.extend(
-                    (int(chunk), float(score))
-                    for chunk, score in zip(row_ids, row_scores, strict=True)
-                    if chunk >= 0 and int(chunk) not in view.removed
-                )
+            self._search_index(view, view.index, vectors, k, only, results)
         self._search_fresh(view, vectors, k, only, results)
         return [sorted(result, key=lambda pair: (-pair[1], pair[0]))[:k] for result in results]
+
+    @staticmethod
+    def _search_index(
+        view: _View, index: Index, vectors: Vectors, k: int, only: Ids | None, results: list[Scored]
+    ) -> None:
+        """Add the k nearest of the generation's vectors that are still in the database."""
+        if only is not None and view.removed:
+            only = only[~np.isin(only, list(view.removed))]
+        spare = 0 if only is not None else min(len(view.removed), _SPARE * k)
+        while True:
+            scores, ids = index.search(vectors, k + spare, only)
+            kept = (ids >= 0) & ~np.isin(ids, list(view.removed))
+            # What has gone may be just what is nearest, as when a document was replaced by its next version.
+            if (kept.sum(axis=1) >= k).all() or spare >= len(view.removed) or only is not None:
+                break
+            spare = min(len(view.removed), spare * _SPARE)
+        for result, row_scores, row_ids, row_kept in zip(results, scores, ids, kept, strict=True):
+            pairs = zip(row_ids[row_kept].tolist(), row_scores[row_kept].tolist(), strict=True)
+            result.extend(list(pairs)[:k])
 
     @staticmethod
     def _search_fresh(view: _View, vectors: Vectors, k: int, only: Ids | None, results: list[Scored]) -> None:
@@ -120,25 +136,27 @@ class Projection:
         with self._lock:
             view = self._view
             if view is None or view.sequence != sequence:
-                self._view = view = self._read(sequence)
+                self._view = view = self._read()
             return view
 
-    def _read(self, sequence: int) -> _View:
+    def _read(self) -> _View:
         index, manifest = self._newest()
         if manifest is None and self._collection.count() > 0:
             index, manifest = self._write()
-        if index is None or manifest is None:
-            return _View(None, None, np.empty(0, np.int64), np.empty((0, 0), np.float32), frozenset(), sequence)
-        there = index.ids
-        now = self._collection.ids()
-        removed = frozenset(np.setdiff1d(there, now, assume_unique=True).tolist())
-        last = int(there[-1]) if len(there) else 0
-        fresh_ids, fresh_vectors = self._collection.vectors(after=last)
-        if len(there) - len(removed) + len(fresh_ids) != len(now):
-            # The generation misses ids below its last: it belongs to another history of the database. Start over.
-            index, manifest = self._write()
-            return self._read(sequence)
-        return _View(index, manifest, fresh_ids, fresh_vectors, removed, sequence)
+        nothing = np.empty(0, np.int64), np.empty((0, 0), np.float32)
+        with self._collection.snapshot():
+            sequence = self._collection.sequence
+            if index is None or manifest is None:
+                return _View(None, None, *nothing, frozenset(), sequence)
+            now = self._collection.ids()
+            removed = np.setdiff1d(index.ids, now, assume_unique=True)
+            fresh = self._collection.vectors(after=manifest.last)
+            same = manifest.embedder == self._embedder()
+        if not same or len(index.ids) - len(removed) + len(fresh[0]) != len(now):
+            # It misses ids below its last, or was overtaken by a re-embedding: it belongs to another history.
+            self._write()
+            return self._read()
+        return _View(index, manifest, *fresh, frozenset(removed.tolist()), sequence)
 
     def _newest(self) -> tuple[Index | None, Manifest | None]:
         """The newest generation that is whole and was made by the collection's embedder; (None, None) if none is.
@@ -146,7 +164,7 @@ class Projection:
         A damaged one stays where it is until the next is written: only a writer, who holds the lock, deletes files.
         """
         view = self._view
-        for path in sorted(self._collection.folder.glob("vectors-*.json"), key=_generation, reverse=True):
+        for path in self._newest_first():
             manifest = _read_manifest(path)
             if view is not None and view.index is not None and manifest == view.manifest:
                 return view.index, manifest
@@ -164,16 +182,25 @@ class Projection:
 
     def build(self, *, force: bool = False) -> None:
         """Write a new generation if there is none or enough has changed since (always with `force`)."""
-        view = self.refresh()
-        changed = len(view.fresh_ids) + len(view.removed)
-        count = view.manifest.count if view.manifest else 0
-        small = count <= FLAT_UP_TO  # a flat file of this size is written in well under a second
-        due = changed > 0 and (small or changed > max(_REBUILD_LEAST, _REBUILD_SHARE * count))
-        if force or due:
+        if force or self._due():
             with self._lock:
-                sequence = self._collection.sequence
                 self._write()
-                self._view = self._read(sequence)
+                self._view = self._read()
+
+    def _due(self) -> bool:
+        """Whether enough has come and gone since the newest generation; told without reading the generation."""
+        manifests = filter(None, map(_read_manifest, self._newest_first()))
+        manifest = next((each for each in manifests if each.embedder == self._embedder()), None)
+        if manifest is None:
+            return self._collection.count() > 0
+        now = self._collection.ids()
+        there = int(np.searchsorted(now, manifest.last, side="right"))
+        changed = len(now) - there + manifest.count - there
+        return changed > max(_REBUILD_LEAST, _REBUILD_SHARE * manifest.count)
+
+    def _newest_first(self) -> list[Path]:
+        """The descriptions of all generations on disk."""
+        return sorted(self._collection.folder.glob("vectors-*.json"), key=_generation, reverse=True)
 
     def check(self) -> Iterator[Problem]:
         """What is wrong with the newest generation on disk; nothing if it is sound and in step.
@@ -181,12 +208,12 @@ class Projection:
         Passages that came after it are no problem: they are searched beside it.
         """
         collection = self._collection
-        manifests = sorted(collection.folder.glob("vectors-*.json"), key=_generation)
+        manifests = self._newest_first()
         if not manifests:
             if collection.count():
                 yield Problem("There is no vector index although there are passages", "projection", repairable=True)
             return
-        path = manifests[-1]
+        path = manifests[0]
         manifest = _read_manifest(path)
         if manifest is None:
             yield Problem(f"{path.name} cannot be read", "projection", repairable=True)
@@ -210,25 +237,44 @@ class Projection:
 
     def _write_locked(self) -> tuple[Index | None, Manifest | None]:
         folder = self._collection.folder
-        sequence = self._collection.sequence
-        ids, vectors = self._collection.vectors()
-        older = list(folder.glob("vectors-*.json"))
+        older = self._newest_first()
         for left in folder.glob(".vectors-*.tmp"):  # by a process that died while it held the lock
             left.unlink(missing_ok=True)
         index = manifest = None
-        if len(ids):
-            number = max((_generation(path) for path in older), default=0) + 1
-            name = index_for(len(ids), self._collection.settings.index)
-            index = INDEXES.load(name).build(ids, vectors)
+        with self._collection.snapshot():
+            sequence = self._collection.sequence
+            ids = self._collection.ids()
+            if len(ids):
+                stored = _Stored(self._collection, ids)
+                name = index_for(len(ids), self._collection.settings.index)
+                index = INDEXES.load(name).build(ids, stored)
+                embedder = self._embedder()
+        if index is not None:
+            number = max(map(_generation, older), default=0) + 1
             target = folder / f"vectors-{number}.faiss"
             _write_whole(target, index.save)
-            manifest = Manifest(number, name, len(ids), vectors.shape[1], sequence, sha256_of(target), self._embedder())
+            manifest = Manifest(
+                number, name, len(ids), int(ids[-1]), stored.shape[1], sequence, sha256_of(target), embedder
+            )
             text = json.dumps(asdict(manifest), indent=1)
             _write_whole(target.with_suffix(".json"), lambda path: path.write_text(text))
         for path in older:
             path.unlink(missing_ok=True)
             path.with_suffix(".faiss").unlink(missing_ok=True)
         return index, manifest
+
+
+class _Stored:
+    """The vectors of a collection, read out of the database a slice at a time. For use within a snapshot."""
+
+    def __init__(self, collection: Collection, ids: Ids) -> None:
+        self._collection, self._ids = collection, ids
+        fingerprint = collection.fingerprint
+        self.shape = (len(ids), fingerprint.dimension if fingerprint else 0)
+
+    def __getitem__(self, rows: slice) -> Vectors:
+        wanted = self._ids[rows]
+        return self._collection.vectors(after=int(wanted[0]) - 1, up_to=int(wanted[-1]))[1]
 
 
 def _read_manifest(path: Path) -> Manifest | None:

@@ -20,6 +20,19 @@ Scored = list[tuple[int, float]]
 """Chunk ids with scores, best first."""
 
 
+class Rows(Protocol):
+    """Vectors that may be more than memory holds: an array, or anything that gives slices of its rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, dimension)."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Vectors:
+        """These rows, shape (n, dimension)."""
+        ...
+
+
 class Loader(Protocol):
     """Reads one kind of file. `load` yields pages in order, numbered from 1, and holds no more than it must."""
 
@@ -57,8 +70,8 @@ class Index(Protocol):
     """Nearest neighbours by inner product over fixed ids. Never changed once built (see DESIGN: generations)."""
 
     @classmethod
-    def build(cls, ids: Ids, vectors: Vectors) -> Self:
-        """An index over the vectors; `ids` are unique and stay what `search` returns."""
+    def build(cls, ids: Ids, vectors: Rows) -> Self:
+        """An index over the vectors, which are taken a slice at a time; `ids` ascend and stay what `search` returns."""
         ...
 
     @classmethod

@@ -119,6 +119,19 @@ def delete_document(connection: sqlite3.Connection, document: int) -> None:
     connection.execute("DELETE FROM documents WHERE id = ?", (document,))
 
 
+_ORPHANS = (
+    "DELETE FROM pages WHERE document NOT IN (SELECT id FROM documents)",
+    "DELETE FROM chunks WHERE document NOT IN (SELECT id FROM documents)",
+    "DELETE FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)",
+)
+
+
+def remove_orphans(connection: sqlite3.Connection) -> None:
+    """Delete pages, chunks and vectors that belong to nothing, inside the caller's transaction."""
+    for statement in _ORPHANS:
+        connection.execute(statement)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with the house's settings: WAL, full synchronisation, foreign keys, a minute's patience.
 

@@ -368,7 +368,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a collection, and whether a repair mends it without loss."""
+    """One thing that is wrong with a collection, and whether a repair mends it.
+
+    Only the repair of a damaged database may cost documents; it names them.
+    """
 
     what: str
     where: Literal["database", "words", "projection", "files"]

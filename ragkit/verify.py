@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
+import numpy as np
+
+from ragkit import schema
 from ragkit.collection import Collection
 from ragkit.projection import Projection
-from ragkit.types import Chunk, Problem
+from ragkit.salvage import salvage
+from ragkit.types import Chunk, Problem, Vectors
+
+_ROUNDING = 0.01
+"""Vectors have length 1; a longer or shorter one was altered on the disk, which SQLite does not notice."""
+_BLOCK = 4_096
 
 _ORPHANS = {
     "pages without a document": "SELECT count(*) FROM pages WHERE document NOT IN (SELECT id FROM documents)",
     "passages without a document": "SELECT count(*) FROM chunks WHERE document NOT IN (SELECT id FROM documents)",
     "vectors without a passage": "SELECT count(*) FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)",
 }
-_REMOVE_ORPHANS = (
-    "DELETE FROM pages WHERE document NOT IN (SELECT id FROM documents)",
-    "DELETE FROM chunks WHERE document NOT IN (SELECT id FROM documents)",
-    "DELETE FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)",
-)
 _DAMAGE = {
     "passages without a vector": "SELECT count(*) FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors)",
     "documents whose page count is off": (
@@ -33,11 +37,26 @@ _DAMAGE = {
 
 
 def check(collection: Collection) -> Iterator[Problem]:
-    """Everything that is wrong with a collection, one by one; nothing if it is sound."""
+    """Everything that is wrong with a collection, one by one; nothing if it is sound.
+
+    Of a database that SQLite cannot read everywhere only that is said: what else is missing follows from it.
+    """
+    damaged = list(_check_database(collection))
+    yield from damaged or _check_contents(collection)
+
+
+def _check_database(collection: Collection) -> Iterator[Problem]:
+    try:
+        for (found,) in collection.connection.execute("PRAGMA integrity_check").fetchall():
+            if found != "ok":
+                what = found.removeprefix("*** in database main ***").strip()
+                yield Problem(f"SQLite reports: {what}", "database", repairable=True)
+    except sqlite3.DatabaseError as error:
+        yield Problem(f"SQLite reports: {error}", "database", repairable=True)
+
+
+def _check_contents(collection: Collection) -> Iterator[Problem]:
     connection = collection.connection
-    for (found,) in connection.execute("PRAGMA integrity_check").fetchall():
-        if found != "ok":
-            yield Problem(f"SQLite reports: {found}", "database", repairable=False)
     for what, query in _ORPHANS.items():
         if count := connection.execute(query).fetchone()[0]:
             yield Problem(f"{count} {what}", "database", repairable=True)
@@ -51,10 +70,21 @@ def check(collection: Collection) -> Iterator[Problem]:
         ).fetchone()[0]
         if wrong:
             yield Problem(f"{wrong} vectors of another length than {fingerprint}", "database", repairable=False)
+        lengths = (np.linalg.norm(vectors, axis=1) for vectors in _vectors(collection, wrong))
+        if off := sum(int((np.abs(length - 1) > _ROUNDING).sum()) for length in lengths):
+            yield Problem(f"{off} vectors that are not of length 1", "database", repairable=False)
     yield from _check_offsets(collection)
     yield from _check_words(collection)
     yield from Projection(collection).check()
     yield from _check_files(collection)
+
+
+def _vectors(collection: Collection, wrong: int) -> Iterator[Vectors]:
+    """All vectors, some thousands at a time; none if some are of a wrong length, which makes no table."""
+    ids = collection.ids()
+    for start in range(0, 0 if wrong else len(ids), _BLOCK):
+        some = ids[start : start + _BLOCK]
+        yield collection.vectors(after=int(some[0]) - 1, up_to=int(some[-1]))[1]
 
 
 def _check_offsets(collection: Collection) -> Iterator[Problem]:
@@ -89,11 +119,14 @@ def _check_files(collection: Collection) -> Iterator[Problem]:
         yield Problem(f"{path.name} was left behind by a process that died", "files", repairable=True)
 
 
-def repair(collection: Collection) -> None:
-    """Mend what the database allows: orphans go, the full-text index and the projection are rebuilt."""
+def repair(collection: Collection) -> tuple[str, ...]:
+    """Mend what the database allows: orphans go, the full-text index and the projection are rebuilt.
+
+    Out of a damaged database everything readable is saved; returns the names of the documents that this cost.
+    """
+    lost = salvage(collection) if any(_check_database(collection)) else ()
     with collection.transaction() as connection:
-        for statement in _REMOVE_ORPHANS:
-            connection.execute(statement)
+        schema.remove_orphans(connection)
         connection.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('rebuild')")
     owned = {document.sha256 for document in collection.documents()}
     for path in collection.folder.glob("files/*"):
@@ -102,3 +135,4 @@ def repair(collection: Collection) -> None:
     for path in [*collection.folder.glob(".*.tmp"), *collection.folder.glob("files/.*.tmp")]:
         path.unlink(missing_ok=True)
     Projection(collection).build(force=True)
+    return lost

@@ -1,5 +1,7 @@
 """The vector index as a projection of the database: in step, rebuilt when damaged, never changed under a reader."""
 
+import json
+import random
 import threading
 
 import numpy as np
@@ -12,6 +14,7 @@ from ragkit.catalog import EMBEDDERS
 from ragkit.projection import Projection, index_for
 from tests import library
 
+TOPICS = ["low-rank matrices", "a cat on a mat", "attention vectors", "gardens", "tides"]
 EMBEDDER = EMBEDDERS.load("hashing")()
 
 
@@ -44,7 +47,7 @@ def test_another_reader_sees_changes_without_being_told(home):
     writer, reader = Projection(collection), Projection(collection)
     reader.search(QUERIES, 2)
     library.put(collection, "more.txt", ["zebra stripes"])
-    writer.build()
+    writer.build(force=True)
     query = EMBEDDER.embed(["zebra stripes"], "query")
     assert reader.search(query, 1)[0][0][1] > 0.7
 
@@ -53,7 +56,7 @@ def test_one_generation_is_left_after_a_build(home):
     collection = library.filled(home)
     for number in range(3):
         library.put(collection, f"{number}.txt", [f"text number {number}"])
-        Projection(collection).build()
+        Projection(collection).build(force=True)
     assert len(list(collection.folder.glob("vectors-*.faiss"))) == 1
     assert len(list(collection.folder.glob("vectors-*.json"))) == 1
 
@@ -127,11 +130,69 @@ def test_searching_while_documents_come_and_go_gives_no_error_and_no_ghost(home)
         reader.start()
     for number in range(25):
         library.put(collection, "moving.txt", [f"version {number}"])
-        projection.build()
+        projection.build(force=True)
     stop.set()
     for reader in readers:
         reader.join()
     assert not errors
+
+
+def test_a_generation_is_written_when_enough_has_changed(home, monkeypatch):
+    monkeypatch.setattr("ragkit.projection._REBUILD_LEAST", 5)
+    collection = library.filled(home)  # five passages
+    projection, numbers = Projection(collection), []
+    for name in ("a", "b", "c", "d", "a", "b", "c"):
+        library.put(collection, name, [f"{name} {len(numbers)}", f"more of {name} {len(numbers)}"])
+        projection.build()
+        assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+        (path,) = collection.folder.glob("vectors-*.json")
+        numbers.append(json.loads(path.read_text())["generation"])
+    # Written at first, when three new documents are there, when two were replaced.
+    assert numbers == [1, 1, 1, 2, 2, 3, 3]
+
+
+def test_what_is_gone_does_not_crowd_out_what_is_there(home):
+    """All of the nearest passages have gone, many more of them than were asked for."""
+    collection = library.filled(home)
+    library.put(collection, "old.txt", [f"low-rank matrices version {number}" for number in range(300)])
+    projection = Projection(collection)
+    projection.build(force=True)
+    collection.remove("old.txt")
+    assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
+
+
+@pytest.mark.timeout(300)
+def test_after_a_thousand_operations_search_equals_a_fresh_build(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("ragkit.projection._REBUILD_LEAST", 40)
+    draw, collection, held = random.Random(3), library.new(home), {}
+    projection, generations = Projection(collection), set()
+    for number in range(1000):
+        name = f"{draw.randrange(60)}.md"
+        if name in held and draw.random() < 0.4:
+            collection.remove(name)
+            del held[name]
+        else:
+            held[name] = [f"{name} holds {draw.choice(TOPICS)} {draw.randrange(50)}" for _ in range(draw.randint(1, 6))]
+            library.put(collection, name, held[name], content=f"{number}")
+        if draw.random() < 0.2:
+            projection.build()
+            generations.update(path.name for path in collection.folder.glob("vectors-*.json"))
+        if number % 50 == 0:
+            assert np.allclose(found(projection, QUERIES, 5), exact(collection, QUERIES, 5), atol=1e-6)
+    assert len(generations) > 5
+    fresh = library.new(tmp_path / "fresh")
+    for name, texts in held.items():
+        library.put(fresh, name, texts)
+    queries = EMBEDDER.embed([f"{topic} {number}" for topic in TOPICS for number in range(20)], "query")
+    both = Projection(collection), Projection(fresh)
+    assert np.allclose(found(both[0], queries, 10), found(both[1], queries, 10), atol=1e-6)
+    for topic in TOPICS:
+        texts = [
+            sorted((-round(hit.score, 6), hit.text) for hit in each.hits(each.search_words(f"{topic} 7", 10_000)))
+            for each in (collection, fresh)
+        ]
+        assert texts[0] == texts[1] != []
+    assert list(verify.check(collection)) == []
 
 
 @settings(max_examples=15, deadline=None)
@@ -146,7 +207,7 @@ def test_after_any_history_search_equals_a_fresh_build(tmp_path_factory, history
         elif what == "remove" and name in there:
             collection.remove(name)
         elif what == "build":
-            projection.build()
+            projection.build(force=True)
     if collection.count():
         k = min(3, collection.count())
         assert np.allclose(found(projection, QUERIES, k), exact(collection, QUERIES, k), atol=1e-6)

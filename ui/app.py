@@ -12,6 +12,7 @@ import streamlit as st
 
 from ui import sidebar
 from ui.screens import ask, compare, documents, evaluate, models, templates, tune
+from ui.state import mendable
 
 _STYLES = (Path(__file__).with_name("style.css"), Path(__file__).with_name("lab.css"))
 _LOGO = Path(__file__).with_name("logo.svg")
@@ -37,9 +38,10 @@ def main() -> None:
     }
     st.session_state["pages"] = pages
     page = st.navigation(list(pages.values()))
-    with st.sidebar:
+    with st.sidebar, mendable():
         sidebar.show()
-    page.run()
+    with mendable():
+        page.run()
 
 
 main()

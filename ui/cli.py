@@ -5,6 +5,7 @@ A command's module is imported when the command is called, so that `ragkit --hel
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from typing import Any
 
@@ -12,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from ragkit.errors import RagkitError, UnknownPart
+from ragkit.errors import RagkitError, UnknownPart, damage
 from ragkit.registry import Registry, Row
 from ui.console import notes
 
@@ -78,8 +79,11 @@ class Commands(TyperGroup):
         """Run a command; what a person can mend becomes one sentence, an interrupted command says so."""
         try:
             return super().invoke(ctx)
-        except RagkitError as error:
-            notes.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        except (RagkitError, sqlite3.DatabaseError) as error:
+            reason = error if isinstance(error, RagkitError) else damage(error)
+            if reason is None:
+                raise
+            notes.print(f"[bold red]Error:[/] {escape(str(reason))}", soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             notes.print("Stopped.")

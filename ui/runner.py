@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, damage
 from ragkit.history import History, Kind
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Answer, Evidence, Hit, Reading, Variant
@@ -121,9 +122,10 @@ class Runner:
                     self._answer(task)
             except RagkitError as error:
                 task.error, task.state = error, "failed"
-            except Exception:  # the thread must outlive a fault of ours, which the log and the page both show
+            except Exception as error:  # the thread must outlive a fault of ours, which the log and the page both show
                 _log.exception("The question could not be answered.")
-                task.fault, task.state = True, "failed"
+                task.error = damage(error) if isinstance(error, sqlite3.DatabaseError) else None
+                task.fault, task.state = task.error is None, "failed"
 
     def dismiss_unanswered(self, task: Task) -> None:
         """Take a question out that was stopped before its turn."""

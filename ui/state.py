@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from ragkit.collection import Collection
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, damage
 from ragkit.home import collections, default_home
 from ragkit.workbench import Workbench
 from ui.runner import Runner
@@ -87,5 +88,8 @@ def mendable() -> Iterator[None]:
     """Show an error that a person can mend where it happened, and go on below it."""
     try:
         yield
-    except RagkitError as error:
-        problem(error)
+    except (RagkitError, sqlite3.DatabaseError) as error:
+        reason = error if isinstance(error, RagkitError) else damage(error)
+        if reason is None:
+            raise
+        problem(reason)

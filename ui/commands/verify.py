@@ -22,18 +22,23 @@ def verify(
     """Exit 0 when the collection is sound (with --repair: when it is afterwards), 1 otherwise."""
     opened = Collection.open(home_of(home), collection)
     found = list(checks.check(opened))
+    lost: tuple[str, ...] = ()
     if repair and found:
-        checks.repair(opened)
+        lost = checks.repair(opened)
         left = list(checks.check(opened))
     else:
         left = found
     if as_json:
         mended = [problem for problem in found if problem not in left]
-        emit({"collection": collection, "sound": not left, "problems": to_json(left), "repaired": to_json(mended)})
+        emit({"collection": collection, "sound": not left, "problems": to_json(left), "repaired": to_json(mended),
+              "lost": list(lost)})  # fmt: skip
     else:
         for problem in found:
             state = "repaired" if problem not in left else "can be repaired" if problem.repairable else "not repairable"
             notes.print(f"{escape(problem.what)} [dim]({problem.where}, {state})[/]")
+        if lost:
+            notes.print(f"Could not be saved, ingest again: {escape(', '.join(lost))}")
+            notes.print("A copy of the damaged database is kept beside it.")
         notes.print(_verdict(collection, len(left), any(problem.repairable for problem in left), repair))
     if left:
         raise typer.Exit(1)
