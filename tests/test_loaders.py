@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -375,9 +377,8 @@ def test_reading_can_be_stopped(tmp_path):
         cage.read(path, lambda: True)
 
 
-@pytest.mark.parametrize("deed", ["socket.create_connection(('127.0.0.1', 9))", "os.system('true')", "os.fork()"])
-def test_a_parser_reaches_no_network_and_starts_no_program(tmp_path, monkeypatch, deed):
-    """A library that was taken over by the file it parses; here it stands in for the RTF reader."""
+def stand_in_for_striprtf(tmp_path, monkeypatch, deed):
+    """A library that was taken over by the file it parses; here it takes the place of the RTF reader."""
     package = tmp_path / "lib" / "striprtf"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -385,5 +386,37 @@ def test_a_parser_reaches_no_network_and_starts_no_program(tmp_path, monkeypatch
     (package / "striprtf.py").write_text("\n".join(lines))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
     MAKERS["rtf"](tmp_path / "a.rtf")
+
+
+@pytest.mark.parametrize("deed", ["socket.create_connection(('127.0.0.1', 9))", "os.system('true')", "os.fork()"])
+def test_a_parser_reaches_no_network_and_starts_no_program(tmp_path, monkeypatch, deed):
+    stand_in_for_striprtf(tmp_path, monkeypatch, deed)
     with Cage() as cage, pytest.raises(LoadError, match="not allowed while a file is parsed"):
         list(cage.read(tmp_path / "a.rtf").pages)
+
+
+def test_a_parser_writes_no_file(tmp_path, monkeypatch):
+    written = tmp_path / "written"
+    stand_in_for_striprtf(tmp_path, monkeypatch, f"open({str(written)!r}, 'w').write('x' * 100_000)")
+    with Cage() as cage, pytest.raises(LoadError, match="cannot be read"):
+        list(cage.read(tmp_path / "a.rtf").pages)
+    assert written.read_bytes() == b""
+
+
+_UNSHARE = """
+import ctypes, os, sys
+sys.exit(ctypes.CDLL(None).unshare(0x40000000 if os.geteuid() == 0 else 0x50000000) != 0)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or subprocess.run([sys.executable, "-c", _UNSHARE]).returncode != 0,
+    reason="the system gives no process a network of its own",
+)
+def test_the_parser_has_no_network_even_past_python(tmp_path):
+    (tmp_path / "a.txt").write_text(SENTENCE)
+    with Cage() as cage:
+        list(cage.read(tmp_path / "a.txt").pages)
+        assert os.readlink(f"/proc/{cage.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        interfaces = Path(f"/proc/{cage.pid}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
