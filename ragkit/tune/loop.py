@@ -163,7 +163,7 @@ class Trainer:
         batches = self._planned[1][place]
         torch.manual_seed(_draw(settings.seed, "dropout", state.step).getrandbits(62))
         draw = _draw(settings.seed, "step", state.step)
-        rate = settings.learning_rate * _schedule(state.step, self.steps)
+        rate = settings.learning_rate * schedule(state.step, self.steps)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         begun = time.monotonic()
@@ -245,7 +245,7 @@ class Trainer:
             tokens=state.tokens,
             seconds=state.seconds,
             loss=sum(recent) / len(recent) if recent else None,
-            learning_rate=self._settings.learning_rate * _schedule(max(0, state.step - 1), self.steps),
+            learning_rate=self._settings.learning_rate * schedule(max(0, state.step - 1), self.steps),
             tokens_per_second=rate,
             left=left,
         )
@@ -320,7 +320,7 @@ class Trainer:
                 self._masters[name].copy_(values[name])
 
 
-def _schedule(step: int, steps: int) -> float:
+def schedule(step: int, steps: int) -> float:
     """Part of the learning rate in a step, 0 to 1: a linear rise, then half a cosine (Loshchilov and Hutter 2017)."""
     warm = max(1, round(WARM_UP * steps))
     if step < warm:

@@ -59,7 +59,7 @@ def measure(home: Path, count: int, tries: int) -> dict[str, float]:
     Projection(collection).build(force=True)
     built = time.perf_counter() - begun
     draw = random.Random(1)
-    names = [f"{number}.txt" for number in draw.sample(range(documents), 2 * tries)]
+    names = [f"{number}.txt" for number in draw.sample(range(documents), 3 * tries)]
     query = made.vectors(1)
     projection = Projection(collection)
     projection.search(query, 10)
@@ -67,6 +67,12 @@ def measure(home: Path, count: int, tries: int) -> dict[str, float]:
     def replaced(name: str) -> None:
         with collection.writer() as writer:
             _put(writer, name, made)
+
+    def changed(name: str) -> float:
+        collection.remove(name)
+        begun = time.perf_counter()
+        projection.search(query, 10)
+        return time.perf_counter() - begun
 
     def opened(_: str) -> None:
         fresh = Collection.open(home, "large")
@@ -77,8 +83,9 @@ def measure(home: Path, count: int, tries: int) -> dict[str, float]:
         "seconds to fill": filled,
         "seconds to build the index": built,
         "seconds to delete a document": _median(collection.remove, names[:tries]),
-        "seconds to replace a document": _median(replaced, names[tries:]),
-        "seconds to the next search": _median(lambda _: projection.search(query, 10), names[:tries]),
+        "seconds to replace a document": _median(replaced, names[tries : 2 * tries]),
+        "seconds to the first search after that": statistics.median(map(changed, names[2 * tries :])),
+        "seconds to any other search": _median(lambda _: projection.search(query, 10), names[:tries]),
         "seconds to open and search": _median(opened, names[:3]),
         "seconds to list the documents": _median(lambda _: collection.documents(), names[:tries]),
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

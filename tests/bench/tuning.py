@@ -29,7 +29,7 @@ from ragkit import models
 from ragkit.generate.chat import ChatTokenizer
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tune import generate
-from ragkit.tune.loop import Trainer
+from ragkit.tune.loop import Trainer, schedule
 from ragkit.tune.methods import Lora
 from ragkit.tune.precision import half
 from ragkit.tune.rows import Prepared, Reply, Row
@@ -37,16 +37,16 @@ from ragkit.tuning_data import Sources, gather, prepare
 from tests.bench import articles
 from tests.bench.bundled import collection
 
-SETTINGS = TuneSettings(rank=8, alpha=16, learning_rate=5e-4, epochs=1, batch=16, looks=1, patience=0)
+SETTINGS = TuneSettings(rank=8, alpha=16, learning_rate=5e-4, epochs=1, batch=16, looks=1, patience=0, dropout=0.0)
 SIDES = ("ragkit", "trl", "trl, activations kept")
 
 
-def rows(work: Path, count: int) -> tuple[list[Row], list[Row], dict[str, Reply]]:
+def rows(work: Path, count: int, passages: int) -> tuple[list[Row], list[Row], dict[str, Reply]]:
     """Training rows and held-out rows of SQuAD as they are tuned on, in tokens."""
     part = articles.training(work / "train")
     bench = collection(work / "home", "train", part.corpus)
     made: Prepared = prepare(
-        bench, gather(bench, Sources(files=(str(part.questions[0]),))), SETTINGS, RetrieveSettings()
+        bench, gather(bench, Sources(files=(str(part.questions[0]),))), SETTINGS, RetrieveSettings(k=passages)
     )
     chosen, held = list(made.train[:count]), list(made.held[: max(16, count // 4)])
     chat = ChatTokenizer(SETTINGS.base)
@@ -76,6 +76,15 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    class Trained(SFTTrainer):
+        """Ours begins above 0 and theirs at 0, which tells in a run of a few steps: both get the same schedule."""
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:  # noqa: ANN401
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: schedule(step, num_training_steps)
+            )
+            return self.lr_scheduler
+
     source = models.as_safetensors(models.resolve(SETTINGS.base, "generator"))
     table = Dataset.from_list(
         [
@@ -86,7 +95,7 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
             for row in data["train"]
         ]
     )
-    trainer = SFTTrainer(
+    trainer = Trained(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=half()),
         args=SFTConfig(
             output_dir=str(folder / "run"),
@@ -94,8 +103,6 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
             gradient_accumulation_steps=SETTINGS.batch // 4,
             num_train_epochs=1,
             learning_rate=SETTINGS.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.06,
             max_grad_norm=1.0,
             max_length=None,
             completion_only_loss=True,
@@ -157,6 +164,7 @@ def one(side: str, file: Path, folder: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=160, help="Training rows.")
+    parser.add_argument("-k", type=int, default=RetrieveSettings().k, help="Passages a row.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("build/bundled"))
     parser.add_argument("--side", help="Used by itself: one side in this process.")
@@ -166,7 +174,7 @@ def main() -> None:
     if options.side:
         sys.stdout.write(json.dumps(one(options.side, options.data, options.folder)) + "\n")
         return
-    train, held, replies = rows(options.work.resolve(), options.n)
+    train, held, replies = rows(options.work.resolve(), options.n, options.k)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "data.json"
         records = [

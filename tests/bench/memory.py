@@ -1,0 +1,96 @@
+"""Peak of memory while much text comes in: of the whole family of processes, and of each kind of them.
+
+    python -m tests.bench.memory --mb 250 [--embedder hashing] [--json FILE]
+
+Half of the text is one file, the rest are files of 1 MB and records of one JSON Lines file. What is measured is the
+resident memory of the worker and of the parsing process, several times a second; pages of files that the system maps
+into several processes count in each. With `hashing` the work takes minutes; the built-in model takes an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from ingest.launch import submit_ingest
+from ragkit.collection import Collection
+from ragkit.jobs import Jobs
+from ragkit.settings import IngestSettings
+
+
+def main() -> None:
+    """One JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mb", type=int, default=250)
+    parser.add_argument("--embedder", default="hashing")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        files = write(Path(place) / "files", given.mb)
+        found = {"MB": given.mb, "embedder": given.embedder, **measure(Path(place) / "home", files, given.embedder)}
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def write(folder: Path, megabytes: int) -> Path:
+    """Text of drawn words: half in one file, a quarter in files of 1 MB, a quarter in records."""
+    folder.mkdir(parents=True)
+    draw = random.Random(0)
+    vocabulary = ["".join(draw.choices("abcdefghijklmnoprstuvw", k=draw.randint(2, 9))) for _ in range(30_000)]
+
+    def sentences(size: int) -> Iterator[str]:
+        while size > 0:
+            sentence = " ".join(draw.choices(vocabulary, k=draw.randint(6, 24))).capitalize() + ".\n"
+            size -= len(sentence)
+            yield sentence
+
+    with open(folder / "long.txt", "w", encoding="utf-8") as file:
+        file.writelines(sentences(megabytes * 500_000))
+    for number in range(megabytes // 4):
+        (folder / f"{number:04}.txt").write_text("".join(sentences(1_000_000)), encoding="utf-8")
+    with open(folder / "records.jsonl", "w", encoding="utf-8") as file:
+        for number in range(megabytes * 250_000 // 2_000):
+            file.write(json.dumps({"_id": str(number), "text": "".join(sentences(2_000))}) + "\n")
+    return folder
+
+
+def measure(home: Path, files: Path, embedder: str) -> dict[str, float]:
+    """Megabytes at the peak, the number of passages and the seconds."""
+    model = {} if embedder == "minilm" else {"embedder": embedder, "embedder_model": ""}
+    collection = Collection.open(home, "large", create=True, settings=IngestSettings(**model))
+    begun = time.monotonic()
+    job = submit_ingest(collection, [files])
+    peak: Counter[str] = Counter()
+    while not Jobs(collection).get(job).over:
+        now: Counter[str] = Counter()
+        for process in psutil.Process().children(recursive=True):
+            try:
+                kind = "parsing" if "ingest.child" in process.cmdline() else "worker"
+                now[kind] += process.memory_info().rss
+            except psutil.Error:
+                continue
+        now["together"] = now.total()
+        peak |= now
+        time.sleep(0.1)
+    found = Jobs(collection).get(job)
+    return {
+        "state": found.state,
+        "files": len(Jobs(collection).files(job)),
+        "passages": collection.count(),
+        "seconds": time.monotonic() - begun,
+        **{f"peak MB, {kind}": size / 1e6 for kind, size in sorted(peak.items())},
+    }
+
+
+if __name__ == "__main__":
+    main()
