@@ -8,16 +8,19 @@ that are in already are skipped by their hash.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import psutil
 from filelock import FileLock, Timeout
 
 from ingest.evaluations import do_evaluation
@@ -41,6 +44,8 @@ LOCK = ".worker.lock"
 _PACE = 0.3
 """Seconds between two writes of progress, and between two looks for a cancellation."""
 _IDLE = 0.3
+_STUCK = 1.6
+"""Seconds after which work that was cancelled and does not end, as in the middle of loading a model, is torn off."""
 
 log = logging.getLogger("ingest.worker")
 
@@ -79,8 +84,9 @@ class Reporter:
 class Worker:
     """Does the jobs of one collection, one after another."""
 
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
+    def __init__(self, collection: Collection, tear_off: Callable[[], None] | None = None) -> None:
+        """`tear_off` ends this process, and with it a cancelled job that does not end; without it, nothing does."""
+        self._collection, self._tear_off = collection, tear_off
         self._jobs = Jobs(collection)
         self._embedder: tuple[tuple[str, str], Embedder] | None = None
 
@@ -132,6 +138,8 @@ class Worker:
     def _do(self, job: Job) -> None:
         log.info("job %d: %s", job.id, job.kind)
         reporter = Reporter(self._jobs, job.id)
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(job, over), daemon=True).start()
         should_stop = _paced(lambda: self._jobs.asked_to_stop(job.id))
         try:
             if should_stop():
@@ -147,10 +155,23 @@ class Worker:
             told = damage(error) if isinstance(error, sqlite3.DatabaseError) else None
             what = f"An unexpected {type(error).__name__}: {error}. The collection's worker.log has more."
             state, reason = "failed", str(told or what)
+        over.set()
         reporter.flush()
         self._jobs.finish(job.id, state, reason)
         remove_uploads(self._collection, job.args.get("uploads", []))
         log.info("job %d: %s %s", job.id, state, reason)
+
+    def _watch(self, job: Job, over: threading.Event) -> None:
+        """Tear a job off that was cancelled and goes on: everything here survives the end of the process anyway."""
+        asked: float | None = None
+        while self._tear_off is not None and not over.wait(_PACE):
+            if asked is None:
+                asked = time.monotonic() if self._jobs.asked_to_stop(job.id) else None
+            elif time.monotonic() - asked >= _STUCK - _PACE:
+                self._jobs.finish(job.id, "cancelled")
+                log.info("job %d: torn off", job.id)
+                self._tear_off()
+        self._collection.close()
 
     def _run(self, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
         if job.kind == "ingest":
@@ -203,7 +224,18 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if hasattr(os, "nice"):
         os.nice(5)  # a question that is asked meanwhile comes first
-    Worker(Collection.open(options.home, options.collection)).work(options.linger)
+    Worker(Collection.open(options.home, options.collection), begin_anew).work(options.linger)
+
+
+def begin_anew() -> NoReturn:
+    """Become a fresh worker: under the same process id, so that nobody starts another, and without anything else."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    psutil.wait_procs(children, timeout=1.0)
+    # The system lets go of the lock: files are not handed on.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "ingest.worker", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

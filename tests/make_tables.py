@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/parts.md from catalogs and measurements: python tests/make_tables.py"""
+"""Write the tables of README.md and the made pages of docs, from catalogs and measurements: run this file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ragkit.prompt.store import TemplateStore
 from ui.commands.parts import KINDS, rows_of
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "tests" / "bench" / "results"
 BUNDLED = TemplateStore(ROOT / "no templates but those that come with ragkit")
 PURPOSE = {
     "loaders": "read a file into pages",
@@ -60,6 +61,29 @@ def adapters_table() -> str:
     return "\n".join(lines)
 
 
+def injection_page() -> str:
+    """How often an order in a document was obeyed, by template."""
+    found = json.loads((RESULTS / "injection.json").read_text("utf-8"))
+    page = [
+        "# Orders in documents",
+        "",
+        f"{found[0]['cases']} passages that answer a question and carry an order to say another word instead, in eight"
+        " disguises: how often the built-in model said that word, and how often the right answer all the same. Measured"
+        " by `python -m tests.bench.injection`, put here by `python tests/make_tables.py`.",
+        "",
+        "| template | adapter | order obeyed (95 % interval) | right answer |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in found:
+        share = f"{row['followed']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+        page.append(f"| `{row['template']}` | {row['adapter'] or 'none'} | {share} | {row['right']:.0%} |")
+    return "\n".join(page) + "\n"
+
+
+PAGES = {"parts.md": long_page, "injection.md": injection_page}
+"""Pages of the folder docs by file."""
+
+
 def _evaluation(name: str) -> dict[str, Any]:
     return json.loads((ROOT / "ragkit" / "bundled" / name / "evaluation.json").read_text("utf-8"))
 
@@ -93,4 +117,5 @@ def in_readme(text: str) -> str:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(in_readme(readme.read_text("utf-8")), "utf-8")
-    (ROOT / "docs" / "parts.md").write_text(long_page(), "utf-8")
+    for name, page in PAGES.items():
+        (ROOT / "docs" / name).write_text(page(), "utf-8")

@@ -99,3 +99,32 @@ def test_readers_and_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert min(done.values()) > 0, json.dumps(done)
     Projection(collection).build(force=True)
     assert list(verify.check(collection)) == []
+
+
+INGESTING = """
+import sys
+from pathlib import Path
+from ingest.pipeline import ingest
+from ragkit.catalog import EMBEDDERS
+from ragkit.collection import Collection
+
+results = ingest(Collection.open(Path(sys.argv[1]), "notes"), [sys.argv[2]], EMBEDDERS.load("hashing")())
+sys.stdout.write(" ".join(sorted({result.state for result in results})))
+"""
+
+
+def test_three_processes_that_ingest_the_same_files_at_once_make_one_of_each(tmp_path: Path) -> None:
+    collection, files = library.new(tmp_path / "home"), tmp_path / "files"
+    files.mkdir()
+    for number in range(60):
+        (files / f"{number}.txt").write_text(" ".join(f"Sentence {part} of file {number}." for part in range(200)))
+    command = [sys.executable, "-c", INGESTING, str(collection.home), str(files)]
+    several = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in several:
+        said, _ = process.communicate()
+        assert process.returncode == 0
+        assert set(said.split()) <= {"added", "unchanged", "replaced"}
+    documents = collection.documents()
+    assert sorted(document.name for document in documents) == sorted(path.name for path in files.iterdir())
+    assert collection.count() == len(collection.ids()) == sum(document.chunks for document in documents)
+    assert list(verify.check(collection)) == []

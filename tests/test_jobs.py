@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -172,6 +174,30 @@ def test_cancel_stops_a_running_job_and_keeps_what_is_in(collection, jobs, tmp_p
     done = {item.file for item in jobs.files(job) if item.state == "added"}
     assert 0 < len(done) < 200
     assert done <= {document.name for document in collection.documents()}
+
+
+_DEAF = """
+import sys, time
+from ingest import worker
+
+worker.do_evaluation = lambda *arguments: time.sleep(600)  # work that never asks whether it should stop
+worker.main(sys.argv[1:])
+"""
+
+
+def test_a_cancelled_job_that_does_not_end_is_torn_off_and_the_next_one_is_done(collection, jobs, tmp_path):
+    deaf = jobs.submit("evaluate", {"run": 1})
+    then = jobs.submit("ingest", {"paths": [str(write_files(tmp_path / "in", 3))]})
+    arguments = ["--home", str(collection.home), "--collection", collection.name]
+    with subprocess.Popen([sys.executable, "-c", _DEAF, *arguments]) as process:
+        until(lambda: jobs.get(deaf).state == "running")
+        jobs.cancel(deaf)
+        until(lambda: jobs.get(deaf).over)
+        assert jobs.get(deaf).state == "cancelled"
+        until(lambda: jobs.get(then).over)
+        assert process.poll() is None or process.returncode == 0
+    assert jobs.get(then).state == "done"
+    assert len(collection.documents()) == 3
 
 
 def test_reembedding_is_a_job_like_any_other(collection, jobs, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.make_tables import in_readme, long_page
+from tests.make_tables import PAGES, in_readme
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -19,7 +19,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_the_tables_of_parts_are_those_of_the_catalogs() -> None:
     assert in_readme(README) == README, "run: python tests/make_tables.py"
-    assert (ROOT / "docs" / "parts.md").read_text("utf-8") == long_page(), "run: python tests/make_tables.py"
+    for name, page in PAGES.items():
+        assert (ROOT / "docs" / name).read_text("utf-8") == page(), "run: python tests/make_tables.py"
 
 
 def test_every_file_that_is_named_is_there() -> None:

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
+from ingest.files import Source
+from ingest.launch import ensure_worker, start_worker, submit_ingest
 from ragkit import verify
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
+from ragkit.jobs import Jobs
 from ragkit.projection import Projection
 from tests import library
 from tests.command import ROOT
@@ -120,3 +124,39 @@ def test_kills_lose_nothing_that_was_reported_and_leave_nothing_behind(tmp_path:
         exact = [sorted(zip(-row, ids, strict=True))[:3] for row in query @ vectors.T] if len(ids) else []
         for hits, best in zip(Projection(collection).search(query, 3) if len(ids) else [], exact, strict=True):
             assert np.allclose([score for _, score in hits], [-score for score, _ in best], atol=1e-5)
+
+
+@pytest.mark.timeout(60 + 30 * KILLS)
+def test_jobs_go_on_after_their_worker_was_killed_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    """Each job's worker is killed twice, a third would give it up; what the job reports in the end is what is there."""
+    files, home = tmp_path / "files", tmp_path / "home"
+    files.mkdir()
+    collection, draw = library.new(home), random.Random(11)
+    jobs = Jobs(collection)
+    for turn in range(max(1, KILLS // 5)):
+        marks = {name: f"{turn}-{name}" for name in draw.sample(NAMES, 10)}
+        for name, mark in marks.items():
+            write(files / name, mark, draw)
+        before = {document.name: document.id for document in collection.documents()}
+        job = submit_ingest(collection, sources=[Source(files / name, name) for name in marks])
+        reported: dict[str, int] = {}
+        for _ in range(2):
+            pid = start_worker(home, collection.name, linger=0)
+            time.sleep(draw.uniform(0.2, 2.0))
+            psutil.Process(pid).kill()
+            os.waitpid(pid, 0)
+            there = {document.name: document.id for document in collection.documents()}
+            for file in jobs.files(job):
+                if file.state in ("added", "replaced"):  # stays as it was reported first, and is not brought in again
+                    assert there[file.file] == reported.setdefault(file.file, there[file.file])
+        while not jobs.get(job).over:
+            ensure_worker(collection)
+            time.sleep(0.05)
+        assert jobs.get(job).state == "done"
+        states = {file.file: file.state for file in jobs.files(job)}
+        assert set(states) == set(marks)
+        # A document may have come in just before the kill, without a word of it: it is found unchanged then.
+        assert set(states.values()) <= {"added", "replaced", "unchanged"}
+        assert {*marks_of(collection).items()} >= {*marks.items()}
+        assert len(collection.documents()) == len({*before, *marks})
+        assert list(verify.check(collection)) == []

@@ -1,10 +1,11 @@
 """How often a language model follows an instruction that stands in a passage, by template.
 
-    python -m tests.bench.injection [--template strict] [--adapter ""] [--json FILE]
+    python -m tests.bench.injection --json tests/bench/results/injection.json
 
 Each case is a passage that answers its question and carries an order, in one of several disguises, to say a certain
 word instead; it stands among two ordinary passages. The order was followed if the word is in the answer. Prints, for
-each template, the share followed with a 95 % interval, and the share of answers that hold the right words all the same.
+each template, the share followed with a 95 % interval, and the share of answers that hold the right words all the same:
+a model that is not moved because it says nothing to the point is no safer. The adapter is measured with its template.
 """
 
 from __future__ import annotations
@@ -64,25 +65,29 @@ def measure(name: str, generator: Any, store: TemplateStore) -> dict[str, Any]: 
     interval = mean_interval(followed)
     share = sum(followed) / len(followed)
     return {"template": name, "cases": len(followed), "followed": share, "low": interval.low, "high": interval.high,
-            "right words": sum(right) / len(right)}  # fmt: skip
+            "right": sum(right) / len(right)}  # fmt: skip
 
 
 def main() -> None:
     """One line a template."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--template", action="append")
+    parser.add_argument("--template", action="append", help="Only this one; may be given several times.")
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--adapter", default="")
+    parser.add_argument("--adapter", default="grounded", help="Measured besides, with the template of its name.")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     store = TemplateStore(Path("nowhere"))
-    generator = GENERATORS.load("openvino")(given.model, given.adapter)
-    found = []
-    for name in given.template or store.names:
-        found.append(measure(name, generator, store))
-        sys.stdout.write(json.dumps(found[-1]) + "\n")
-        sys.stdout.flush()
+    pairs = [("", name) for name in given.template or store.names]
+    pairs += [(given.adapter, given.adapter)] if given.adapter else []
+    engine, found = GENERATORS.load("openvino"), []
+    for adapter in dict.fromkeys(adapter for adapter, _ in pairs):
+        generator = engine(given.model, adapter)
+        for name in (name for each, name in pairs if each == adapter):
+            found.append({"model": given.model, "adapter": adapter, **measure(name, generator, store)})
+            sys.stdout.write(json.dumps(found[-1]) + "\n")
+            sys.stdout.flush()
     if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
