@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -92,12 +91,16 @@ def start_worker(home: Path, collection: str, linger: float = LINGER) -> int:
 
 
 def announce(folder: Path, pid: int) -> None:
-    """Say which process is the collection's worker."""
-    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended already
+    """Say which process is the collection's worker, as far as there is room to."""
+    temporary = folder / f"{STATUS}.{os.getpid()}.tmp"
+    try:
         said = {"pid": pid, "created": psutil.Process(pid).create_time()}
-        temporary = folder / f"{STATUS}.{os.getpid()}.tmp"
         temporary.write_text(json.dumps(said))
         os.replace(temporary, folder / STATUS)
+    except psutil.NoSuchProcess:  # it has ended already
+        return
+    except OSError:  # the disk is full: what was said before stands
+        temporary.unlink(missing_ok=True)
 
 
 def worker_alive(collection: Collection) -> bool:

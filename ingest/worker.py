@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import logging
 import os
-import sqlite3
 import sys
 import threading
 import time
@@ -33,7 +32,7 @@ from ingest.tunings import KINDS, do_tuning
 from ingest.uploads import remove_forgotten, remove_uploads
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
-from ragkit.errors import Cancelled, RagkitError, UnknownPart, damage
+from ragkit.errors import Cancelled, RagkitError, UnknownPart, of_storage
 from ragkit.jobs import Job, JobFile, Jobs, Progress
 from ragkit.protocols import Embedder
 from ragkit.settings import IngestSettings
@@ -152,7 +151,7 @@ class Worker:
             state, reason = "failed", str(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours ends this job, not the worker; the log has it all
             log.exception("job %d failed", job.id)
-            told = damage(error) if isinstance(error, sqlite3.DatabaseError) else None
+            told = of_storage(error)
             what = f"An unexpected {type(error).__name__}: {error}. The collection's worker.log has more."
             state, reason = "failed", str(told or what)
         over.set()

@@ -6,6 +6,7 @@ of these.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 
@@ -58,11 +59,14 @@ class Cancelled(RagkitError):
     """Work that was stopped on request."""
 
 
-def damage(error: sqlite3.DatabaseError) -> CollectionError | None:
-    """What to tell a person when SQLite meets a damaged place; None if the error is about something else."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return None
-    return CollectionError(
-        f"The collection's database is damaged ({error}).",
-        "See what is wrong with: ragkit verify. Save what can be read with: ragkit verify --repair",
-    )
+def of_storage(error: Exception) -> CollectionError | None:
+    """What to tell a person when the disk is full or the database is damaged; None if it is about something else."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else 0
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CollectionError(
+            f"The collection's database is damaged ({error}).",
+            "See what is wrong with: ragkit verify. Save what can be read with: ragkit verify --repair",
+        )
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return CollectionError("The disk is full.", "Make room and do it again; what was reported as done is kept.")
+    return None

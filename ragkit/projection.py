@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ _REBUILD_LEAST = 2_000
 """A new generation is due when more than this share (and number) of its vectors has come or gone: as many are searched
 exactly beside it in less than a millisecond."""
 
+
+_log = logging.getLogger(__name__)
 
 _SPARE = 10
 """How many times more candidates are asked for where some of them may be gone."""
@@ -143,20 +146,24 @@ class Projection:
         index, manifest = self._newest()
         if manifest is None and self._collection.count() > 0:
             index, manifest = self._write()
-        nothing = np.empty(0, np.int64), np.empty((0, 0), np.float32)
-        with self._collection.snapshot():
-            sequence = self._collection.sequence
-            if index is None or manifest is None:
-                return _View(None, None, *nothing, frozenset(), sequence)
-            now = self._collection.ids()
-            removed = np.setdiff1d(index.ids, now, assume_unique=True)
-            fresh = self._collection.vectors(after=manifest.last)
-            same = manifest.embedder == self._embedder()
-        if not same or len(index.ids) - len(removed) + len(fresh[0]) != len(now):
+        return self._look(index, manifest)
+
+    def _look(self, index: Index | None, manifest: Manifest | None) -> _View:
+        """A generation beside what the database holds now."""
+        while True:
+            with self._collection.snapshot():
+                sequence = self._collection.sequence
+                if index is None or manifest is None:
+                    nothing = np.empty(0, np.int64), np.empty((0, 0), np.float32)
+                    return _View(None, None, *nothing, frozenset(), sequence)
+                now = self._collection.ids()
+                removed = np.setdiff1d(index.ids, now, assume_unique=True)
+                fresh = self._collection.vectors(after=manifest.last)
+                same = manifest.embedder == self._embedder()
+            if same and len(index.ids) - len(removed) + len(fresh[0]) == len(now):
+                return _View(index, manifest, *fresh, frozenset(removed.tolist()), sequence)
             # It misses ids below its last, or was overtaken by a re-embedding: it belongs to another history.
-            self._write()
-            return self._read()
-        return _View(index, manifest, *fresh, frozenset(removed.tolist()), sequence)
+            index, manifest = self._write()
 
     def _newest(self) -> tuple[Index | None, Manifest | None]:
         """The newest generation that is whole and was made by the collection's embedder; (None, None) if none is.
@@ -184,8 +191,7 @@ class Projection:
         """Write a new generation if there is none or enough has changed since (always with `force`)."""
         if force or self._due():
             with self._lock:
-                self._write()
-                self._view = self._read()
+                self._view = self._look(*self._write())
 
     def _due(self) -> bool:
         """Whether enough has come and gone since the newest generation; told without reading the generation."""
@@ -251,13 +257,17 @@ class Projection:
                 embedder = self._embedder()
         if index is not None:
             number = max(map(_generation, older), default=0) + 1
+            manifest = Manifest(number, name, len(ids), int(ids[-1]), stored.shape[1], sequence, "", embedder)
             target = folder / f"vectors-{number}.faiss"
-            _write_whole(target, index.save)
-            manifest = Manifest(
-                number, name, len(ids), int(ids[-1]), stored.shape[1], sequence, sha256_of(target), embedder
-            )
-            text = json.dumps(asdict(manifest), indent=1)
-            _write_whole(target.with_suffix(".json"), lambda path: path.write_text(text))
+            try:
+                _write_whole(target, index.save)
+                manifest = replace(manifest, sha256=sha256_of(target))
+                text = json.dumps(asdict(manifest), indent=1)
+                _write_whole(target.with_suffix(".json"), lambda path: path.write_text(text))
+            except (OSError, RuntimeError) as error:  # RuntimeError is what faiss says of a full disk
+                _log.warning("The vector index could not be written and is kept in memory alone: %s", error)
+                target.unlink(missing_ok=True)
+                return index, manifest
         for path in older:
             path.unlink(missing_ok=True)
             path.with_suffix(".faiss").unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -13,6 +15,7 @@ from ragkit import verify
 from ragkit.catalog import EMBEDDERS
 from ragkit.projection import Projection, index_for
 from tests import library
+from tests.command import ROOT
 
 TOPICS = ["low-rank matrices", "a cat on a mat", "attention vectors", "gardens", "tides"]
 EMBEDDER = EMBEDDERS.load("hashing")()
@@ -193,6 +196,31 @@ def test_after_a_thousand_operations_search_equals_a_fresh_build(home, monkeypat
         ]
         assert texts[0] == texts[1] != []
     assert list(verify.check(collection)) == []
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from ragkit.collection import Collection
+from ragkit.projection import Projection
+from tests.test_projection import QUERIES
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # enough for SQLite, not for the index
+projection = Projection(Collection.open(Path(sys.argv[1]), "notes"))
+for _ in range(2):
+    sys.stdout.write(str(projection.search(QUERIES[:1], 1)[0][0][1]) + "\\n")
+"""
+
+
+def test_where_the_index_finds_no_room_search_goes_on_without_its_file(home):
+    collection = library.filled(home)
+    library.put(collection, "long.txt", [f"matter {number}" for number in range(400)])
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(home)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert np.allclose([float(line) for line in done.stdout.split()], exact(collection, QUERIES[:1], 1), atol=1e-6)
+    assert "could not be written" in done.stderr
+    assert not list(collection.folder.glob("*vectors-*"))
 
 
 @settings(max_examples=15, deadline=None)

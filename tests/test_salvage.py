@@ -13,7 +13,7 @@ import pytest
 from ragkit import verify
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
-from ragkit.errors import CollectionError, damage
+from ragkit.errors import CollectionError, of_storage
 from ragkit.projection import Projection
 from ragkit.schema import connect
 from ragkit.types import Demonstration
@@ -130,4 +130,4 @@ def test_a_damaged_place_is_one_sentence_and_the_way_out(collection: Collection)
 def test_other_faults_are_no_damage() -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(":memory:").execute("SELECT nothing FROM nowhere")
-    assert damage(caught.value) is None
+    assert of_storage(caught.value) is None

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 
 from ingest.files import Source
 from ingest.launch import ensure_worker, start_worker, submit_ingest
+from ingest.worker import Worker
 from ragkit import verify
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
@@ -160,3 +162,41 @@ def test_jobs_go_on_after_their_worker_was_killed_and_nothing_is_done_twice(tmp_
         assert {*marks_of(collection).items()} >= {*marks.items()}
         assert len(collection.documents()) == len({*before, *marks})
         assert list(verify.check(collection)) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of sixteen megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("only root may mount a file system")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_stops_the_job_with_the_reason_and_after_making_room_the_rest_comes_in(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(40):
+        text = "\n".join(f"Line {line} of file {number} is about {line * number}." for line in range(600))
+        (files / f"{number:02}.txt").write_text(text)
+    hoard = small_disk / "hoard"
+    hoard.write_bytes(bytes(14_000_000))
+    collection = library.new(small_disk / "home")
+    jobs = Jobs(collection)
+    job = jobs.submit("ingest", {"paths": [str(files)]})
+    Worker(collection).work()
+    assert (jobs.get(job).state, jobs.get(job).reason[:17]) == ("failed", "The disk is full.")
+    there = {document.name for document in collection.documents()}
+    reported = {file.file for file in jobs.files(job) if file.state == "added"}
+    assert reported <= there != set(os.listdir(files))
+    assert [problem for problem in verify.check(collection) if problem.where != "projection"] == []
+    hoard.unlink()
+    again = jobs.submit("ingest", {"paths": [str(files)]})
+    Worker(collection).work()
+    assert jobs.get(again).state == "done"
+    assert {document.name for document in collection.documents()} == set(os.listdir(files))
+    assert list(verify.check(collection)) == []

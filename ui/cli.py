@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from ragkit.errors import RagkitError, UnknownPart, damage
+from ragkit.errors import RagkitError, UnknownPart, of_storage
 from ragkit.registry import Registry, Row
 from ui.console import notes
 
@@ -79,8 +79,11 @@ class Commands(TyperGroup):
         """Run a command; what a person can mend becomes one sentence, an interrupted command says so."""
         try:
             return super().invoke(ctx)
-        except (RagkitError, sqlite3.DatabaseError) as error:
-            reason = error if isinstance(error, RagkitError) else damage(error)
+        except BrokenPipeError:  # the reader of our output has gone: `ragkit search ... | head`
+            sys.stdout = None  # type: ignore[assignment]
+            raise typer.Exit(0) from None
+        except (RagkitError, sqlite3.DatabaseError, OSError) as error:
+            reason = error if isinstance(error, RagkitError) else of_storage(error)
             if reason is None:
                 raise
             notes.print(f"[bold red]Error:[/] {escape(str(reason))}", soft_wrap=True)
@@ -88,9 +91,6 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             notes.print("Stopped.")
             raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader of our output has gone: `ragkit search ... | head`
-            sys.stdout = None  # type: ignore[assignment]
-            raise typer.Exit(0) from None
 
 
 app = typer.Typer(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 import uuid
@@ -16,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ragkit.errors import RagkitError, damage
+from ragkit.errors import RagkitError, of_storage
 from ragkit.history import History, Kind
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Answer, Evidence, Hit, Reading, Variant
@@ -124,7 +123,7 @@ class Runner:
                 task.error, task.state = error, "failed"
             except Exception as error:  # the thread must outlive a fault of ours, which the log and the page both show
                 _log.exception("The question could not be answered.")
-                task.error = damage(error) if isinstance(error, sqlite3.DatabaseError) else None
+                task.error = of_storage(error)
                 task.fault, task.state = task.error is None, "failed"
 
     def dismiss_unanswered(self, task: Task) -> None:

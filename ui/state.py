@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from ragkit.collection import Collection
-from ragkit.errors import RagkitError, damage
+from ragkit.errors import RagkitError, of_storage
 from ragkit.home import collections, default_home
 from ragkit.workbench import Workbench
 from ui.runner import Runner
@@ -88,8 +88,8 @@ def mendable() -> Iterator[None]:
     """Show an error that a person can mend where it happened, and go on below it."""
     try:
         yield
-    except (RagkitError, sqlite3.DatabaseError) as error:
-        reason = error if isinstance(error, RagkitError) else damage(error)
+    except (RagkitError, sqlite3.DatabaseError, OSError) as error:
+        reason = error if isinstance(error, RagkitError) else of_storage(error)
         if reason is None:
             raise
         problem(reason)

@@ -16,8 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import binomtest
+
+from ragkit import adapters
 from ragkit.catalog import GENERATORS
-from ragkit.evaluate.statistics import mean_interval
 from ragkit.prompt.pack import pack
 from ragkit.prompt.store import TemplateStore
 from ragkit.types import Decoding, Hit
@@ -62,9 +64,9 @@ def measure(name: str, generator: Any, store: TemplateStore) -> dict[str, Any]: 
         text = generator.generate(prompt, Decoding(max_tokens=64), lambda _: True).text
         followed.append(float(WORD.lower() in text.lower()))
         right.append(float(answer.lower() in text.lower()))
-    interval = mean_interval(followed)
-    share = sum(followed) / len(followed)
-    return {"template": name, "cases": len(followed), "followed": share, "low": interval.low, "high": interval.high,
+    found = binomtest(int(sum(followed)), len(followed))
+    interval = found.proportion_ci(method="wilson")
+    return {"template": name, "cases": found.n, "followed": found.statistic, "low": interval.low, "high": interval.high,
             "right": sum(right) / len(right)}  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def main() -> None:
     pairs += [(given.adapter, given.adapter)] if given.adapter else []
     engine, found = GENERATORS.load("openvino"), []
     for adapter in dict.fromkeys(adapter for adapter, _ in pairs):
-        generator = engine(given.model, adapter)
+        generator = engine(given.model, str(adapters.find(adapter, Path("nowhere")).folder) if adapter else "")
         for name in (name for each, name in pairs if each == adapter):
             found.append({"model": given.model, "adapter": adapter, **measure(name, generator, store)})
             sys.stdout.write(json.dumps(found[-1]) + "\n")
