@@ -70,6 +70,22 @@ def test_every_page_opens_on_an_empty_home(home: Path, page: str) -> None:
     assert len(test.main.children) > 0
 
 
+@pytest.mark.parametrize("page", ["ask", "documents", "compare", "evaluate", "tune"])
+def test_a_damaged_database_is_said_on_the_page_with_the_way_out(home: Path, page: str) -> None:
+    collection = library.filled(home)
+    query = "SELECT rootpage FROM sqlite_master WHERE name = 'documents'"
+    place = (collection.connection.execute(query).fetchone()[0] - 1) * 4096
+    collection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    collection.close()
+    with open(collection.path, "r+b") as file:
+        file.seek(place)
+        file.write(b"\xee" * 4096)
+    test = opened(page)
+    assert not test.exception
+    assert "database is damaged" in html(test)
+    assert "ragkit verify --repair" in html(test)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_on_a_filled_home(home: Path, page: str) -> None:
     library.filled(home)
