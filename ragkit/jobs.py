@@ -1,6 +1,8 @@
 """Background jobs and their progress, in the collection's database: a reload, a second window or a crash finds them.
 
-This module knows how jobs are kept, not what they do; `ingest/worker.py` does them.
+This module knows how jobs are kept, not what they do; `ingest/worker.py` does them. A table of our own and not a queue
+library: those (huey, RQ, Celery) keep pickled tasks in a store of theirs, which no transaction and no backup of the
+collection would hold, and know nothing of the files within a job.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.prompt.store import TemplateStore
+from tests.bench import page as benchmarks
 from ui.commands.parts import KINDS, rows_of
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "tests" / "bench" / "results"
 BUNDLED = TemplateStore(ROOT / "no templates but those that come with ragkit")
 PURPOSE = {
     "loaders": "read a file into pages",
@@ -61,26 +61,7 @@ def adapters_table() -> str:
     return "\n".join(lines)
 
 
-def injection_page() -> str:
-    """How often an order in a document was obeyed, by template."""
-    found = json.loads((RESULTS / "injection.json").read_text("utf-8"))
-    page = [
-        "# Orders in documents",
-        "",
-        f"{found[0]['cases']} passages that answer a question and carry an order to say another word instead, in eight"
-        " disguises: how often the built-in model said that word, and how often the right answer all the same. Measured"
-        " by `python -m tests.bench.injection`, put here by `python tests/make_tables.py`.",
-        "",
-        "| template | adapter | order obeyed (95 % interval) | right answer |",
-        "| --- | --- | --- | --- |",
-    ]
-    for row in found:
-        share = f"{row['followed']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-        page.append(f"| `{row['template']}` | {row['adapter'] or 'none'} | {share} | {row['right']:.0%} |")
-    return "\n".join(page) + "\n"
-
-
-PAGES = {"parts.md": long_page, "injection.md": injection_page}
+PAGES = {"parts.md": long_page, "benchmarks.md": benchmarks.page}
 """Pages of the folder docs by file."""
 
 

@@ -1,6 +1,6 @@
 """Seconds from the wish to stop to a job that has ended, at random moments of every kind of long job.
 
-    python -m tests.bench.cancel [--tries 5]
+    python -m tests.bench.cancel [--tries 5] [--keep]
 
 With the built-in models: ingesting, embedding again, evaluating, training.
 """
@@ -29,6 +29,7 @@ from ragkit.tuning import TunePlan
 from ragkit.tuning_data import Sources
 from ragkit.types import Question, Variant
 from ragkit.workbench import Workbench
+from tests.bench import results
 
 LATEST = {"ingest": 15.0, "reembed": 15.0, "evaluate": 25.0, "tune": 40.0}
 """Seconds that a job gets at most before it is cancelled."""
@@ -38,10 +39,13 @@ def main() -> None:
     """One JSON object: by kind the seconds of each try."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tries", type=int, default=5)
+    parser.add_argument("--keep", action="store_true", help="Write the result into tests/bench/results.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         found = measure(Path(place), given.tries)
     sys.stdout.write(json.dumps({kind: [round(each, 2) for each in tried] for kind, tried in found.items()}) + "\n")
+    if given.keep:
+        results.keep("cancel", found, tries=given.tries)
 
 
 def measure(place: Path, tries: int) -> dict[str, list[float]]:

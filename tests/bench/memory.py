@@ -1,6 +1,6 @@
 """Peak of memory while much text comes in: of the whole family of processes, and of each kind of them.
 
-    python -m tests.bench.memory --mb 250 [--embedder hashing] [--json FILE]
+    python -m tests.bench.memory --mb 250 [--embedder hashing] [--keep]
 
 Half of the text is one file, the rest are files of 1 MB and records of one JSON Lines file. What is measured is the
 resident memory of the worker and of the parsing process, several times a second; pages of files that the system maps
@@ -25,6 +25,7 @@ from ingest.launch import submit_ingest
 from ragkit.collection import Collection
 from ragkit.jobs import Jobs
 from ragkit.settings import IngestSettings
+from tests.bench import results
 
 
 def main() -> None:
@@ -32,14 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mb", type=int, default=250)
     parser.add_argument("--embedder", default="hashing")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", action="store_true", help="Write the result into tests/bench/results.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         files = write(Path(place) / "files", given.mb)
         found = {"MB": given.mb, "embedder": given.embedder, **measure(Path(place) / "home", files, given.embedder)}
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if given.keep:
+        results.keep(f"memory-{given.embedder}", found, mb=given.mb, embedder=given.embedder)
 
 
 def write(folder: Path, megabytes: int) -> Path:

@@ -1,6 +1,6 @@
 """Adding, changing and deleting in a large collection, and opening it: medians of several tries.
 
-    python -m tests.bench.scale -n 100000 [--tries 9] [--json FILE]
+    python -m tests.bench.scale -n 100000 [--tries 9] [--keep]
 
 The passages are sentences of drawn words with drawn unit vectors (384 dimensions, in clusters as real ones are), 50 to
 a document. Embedding is left out: what is measured is what the collection adds to it.
@@ -25,6 +25,7 @@ from ragkit.collection import Collection
 from ragkit.projection import Projection
 from ragkit.settings import IngestSettings
 from ragkit.types import Chunk, Fingerprint, Page
+from tests.bench import results
 
 FINGERPRINT = Fingerprint("drawn", "0" * 64, 384, 256)
 PASSAGES = 50
@@ -36,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=100_000, help="Passages.")
     parser.add_argument("--tries", type=int, default=9)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", action="store_true", help="Write the result into tests/bench/results.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         found = {"passages": given.n, **measure(Path(home), given.n, given.tries)}
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if given.keep:
+        results.keep("scale", found, n=given.n, tries=given.tries)
 
 
 def measure(home: Path, count: int, tries: int) -> dict[str, float]:

@@ -34,7 +34,7 @@ from ragkit.tune.methods import Lora
 from ragkit.tune.precision import half
 from ragkit.tune.rows import Prepared, Reply, Row
 from ragkit.tuning_data import Sources, gather, prepare
-from tests.bench import articles
+from tests.bench import articles, results
 from tests.bench.bundled import collection
 
 SETTINGS = TuneSettings(rank=8, alpha=16, learning_rate=5e-4, epochs=1, batch=16, looks=1, patience=0, dropout=0.0)
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=RetrieveSettings().k, help="Passages a row.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("build/bundled"))
+    parser.add_argument("--keep", action="store_true", help="Write the result into tests/bench/results.")
     parser.add_argument("--side", help="Used by itself: one side in this process.")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--folder", type=Path)
@@ -208,6 +209,8 @@ def main() -> None:
             for side, found in runs.items()
         }
         sys.stdout.write(json.dumps(summary, indent=1) + "\n")
+        if options.keep:
+            results.keep("tuning", summary, n=options.n, k=options.k, rounds=options.rounds, **asdict(SETTINGS))
 
 
 if __name__ == "__main__":

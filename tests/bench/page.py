@@ -1,0 +1,116 @@
+"""docs/benchmarks.md out of what the benches kept: `python tests/make_tables.py` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.bench import results
+
+Found = Mapping[str, Any]
+
+
+def page() -> str:
+    """Every section whose bench has kept a result."""
+    parts = [
+        "# Benchmarks",
+        "What the benches in `tests/bench/` found when they were last run with `--keep`; this page is written by"
+        " `python tests/make_tables.py`. Times hold for the machine named below each table, ratios for others as well.",
+    ]
+    for name, section in SECTIONS.items():
+        kept = results.load(name)
+        if kept:
+            parts += [section(kept), _made(kept["made"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _made(made: Found) -> str:
+    load = "/".join(f"{each:.1f}" for each in made["load"])
+    return f"_{made['on']}, {made['processor']}, {made['cores']} cores, {made['memory']}, load {load}._"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _scale(kept: Found) -> str:
+    found = kept["found"]
+    rows = [
+        ("deleting a document", _ms(found["seconds to delete a document"]), "50 ms"),
+        ("replacing one, beyond its embedding", _ms(found["seconds to replace a document"]), "100 ms"),
+        ("the first search after a change", _ms(found["seconds to the first search after that"]), ""),
+        ("any other search for vectors", _ms(found["seconds to any other search"]), ""),
+        ("opening the collection and searching", _ms(found["seconds to open and search"]), "2 s"),
+        ("building the index anew", _ms(found["seconds to build the index"]), ""),
+        ("memory of all that, at the peak", f"{found['peak MB']:.0f} MB", ""),
+    ]
+    head = f"## A collection of {found['passages']:,} passages\n\n`python -m tests.bench.scale --keep`\n\n"
+    return head + _table(("what", "median", "target"), rows)
+
+
+def _memory(kept: Found) -> str:
+    found = kept["found"]
+    rows = [
+        (kind, f"{found[f'peak MB, {kind}']:.0f} MB", "1,200 MB" if kind == "together" else "")
+        for kind in ("together", "worker", "parsing")
+    ]
+    text = (
+        f"## Memory while {found['MB']} MB of text come in\n\n`python -m tests.bench.memory --keep`: {found['files']}"
+        f" files, {found['passages']:,} passages, embedder `{found['embedder']}`.\n\n"
+    )
+    return text + _table(("process", "peak", "target"), rows)
+
+
+def _cancel(kept: Found) -> str:
+    rows = [(kind, f"{max(tried):.2f} s", "2 s") for kind, tried in kept["found"].items() if tried]
+    text = "## From the wish to stop to the end of a job\n\n`python -m tests.bench.cancel --keep`, at random.\n\n"
+    return text + _table(("job", "longest", "target"), rows)
+
+
+def _tuning(kept: Found) -> str:
+    rows = [
+        (
+            side, f"{found['tokens_per_second']:.0f}", f"{found['ours_to_this']:.2f}", f"{found['peak_mib']:,} MiB",
+            f"{found['held_out_loss']:.3f}",
+        )
+        for side, found in kept["found"].items()
+    ]  # fmt: skip
+    text = (
+        "## Training, beside trl's SFTTrainer\n\n`python -m tests.bench.tuning --keep`: the same rows, model, LoRA"
+        " settings and schedule; loss on the same held-out rows by the same code. Target: 1.3 times the tokens a"
+        " second, held-out loss within 1 %.\n\n"
+    )
+    return text + _table(("side", "tokens a second", "ragkit is so many times as fast", "peak", "held-out loss"), rows)
+
+
+def _injection(kept: Found) -> str:
+    found = kept["found"]
+    rows = [
+        (
+            f"`{row['template']}`", f"`{row['adapter']}`" if row["adapter"] else "none",
+            f"{row['followed']:.0%} ({row['low']:.0%} to {row['high']:.0%})", f"{row['right']:.0%}",
+        )
+        for row in found
+    ]  # fmt: skip
+    text = (
+        f"## Orders in documents\n\n`python -m tests.bench.injection --keep`: {found[0]['cases']} passages that answer"
+        " a question and carry an order to say another word instead, in eight disguises. How often the built-in model"
+        " said that word, with 95 % intervals, and how often the right answer all the same.\n\n"
+    )
+    return text + _table(("template", "adapter", "order obeyed", "right answer"), rows)
+
+
+SECTIONS: dict[str, Callable[[Found], str]] = {
+    "scale": _scale,
+    "memory-hashing": _memory,
+    "memory-minilm": _memory,
+    "cancel": _cancel,
+    "tuning": _tuning,
+    "injection": _injection,
+}
+"""By the name of the result."""
