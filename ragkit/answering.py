@@ -67,7 +67,7 @@ class Answering:
         """What `Workbench.retrieve` finds; kept as long as the documents do not change."""
         collection = self.workbench.collection
         # What decides what is done with the passages, not which they are.
-        settings = replace(retrieve, abstain_below=0.0, reader="", reader_below=0.0)
+        settings = replace(retrieve, abstain_below=0.0, reader="", reader_below=0.0, reader_above=1.0)
         key = digest([CACHE_FORMAT, question, settings, documents, collection.sequence, collection.fingerprint])
         kept = self._runs.outcome(key)
         if kept is not None:
@@ -113,7 +113,7 @@ class Answering:
                 raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
             self._runs.keep_outcome(key, "generation", generation)
             self.generated += 1
-        answer = self.workbench.answer_of(variant, evidence, prompt, generation, reading)
+        answer = self.workbench.answer_of(variant, evidence, prompt, generation, reading, retrieve)
         return replace(answer, support=()) if column == "none" else answer
 
     def _reading(self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings) -> Reading | None:

@@ -7,7 +7,6 @@ of these.
 from __future__ import annotations
 
 import errno
-import sqlite3
 
 
 class RagkitError(Exception):
@@ -59,14 +58,18 @@ class Cancelled(RagkitError):
     """Work that was stopped on request."""
 
 
+_CORRUPT, _FULL, _NO_DATABASE = 11, 13, 26
+"""SQLite's result codes; the module sqlite3 is not loaded for their sake."""
+
+
 def of_storage(error: Exception) -> CollectionError | None:
     """What to tell a person when the disk is full or the database is damaged; None if it is about something else."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else 0
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest tells of details
+    if code in (_CORRUPT, _NO_DATABASE):
         return CollectionError(
             f"The collection's database is damaged ({error}).",
             "See what is wrong with: ragkit verify. Save what can be read with: ragkit verify --repair",
         )
-    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+    if code == _FULL or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return CollectionError("The disk is full.", "Make room and do it again; what was reported as done is kept.")
     return None

@@ -61,6 +61,8 @@ class RetrieveSettings:
     """Reader that quotes the answer from the passages: the collection's (auto), an adapter's name, or none (empty)."""
     reader_below: float = 0.25
     """Say that the documents do not say when the reader's best quotation is less likely right than this; 0: never."""
+    reader_above: float = 0.6
+    """Answer with the reader's quotation, if it is as likely right as this, when the model finds none; 1: never."""
 
 
 @dataclass(frozen=True, slots=True)

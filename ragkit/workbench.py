@@ -156,7 +156,7 @@ class Workbench:
         generator = self.generator(variant)
         prompt = self._assemble(question, variant, evidence, generator)
         generation = generator.generate(prompt, variant.decoding, on_text)
-        return self.answer_of(variant, evidence, prompt, generation, reading)
+        return self.answer_of(variant, evidence, prompt, generation, reading, retrieve)
 
     def reader(self, evidence: Evidence, retrieve: RetrieveSettings, variant: Variant | None = None) -> Reader | None:
         """The reader that quotes from this evidence before a variant answers.
@@ -185,18 +185,25 @@ class Workbench:
         prompt: Prompt,
         generation: Generation,
         reading: Reading | None = None,
+        retrieve: RetrieveSettings | None = None,
     ) -> Answer:
         """What a model wrote for a prompt, read: its citations, how far they carry it, whether it abstains.
 
-        `reading` is what the reader quoted before; citations point at its sentence where the answer holds its words.
+        `reading` is what the reader quoted before. Citations point at its sentence where the answer holds its words;
+        where the model finds no answer and the reader is sure of one (`reader_above`), its quotation is the answer.
         """
-        text = generation.text.strip()
+        text, hits = generation.text.strip(), prompt.hits
+        generation = replace(generation, text=text)
         abstained = grounding.abstains(text, self.templates.get(variant.template).abstain)
+        quoted = abstained and reading is not None and _sure(reading, retrieve or RetrieveSettings())
+        if quoted and reading is not None:
+            text, hits, abstained = grounding.quotation(reading), evidence.hits, False
+        span = reading if quoted else generation.reading
         reading = generation.reading or reading
-        grounds = grounding.ground(text, prompt.hits, reading)
-        inferred = () if grounds.citations or abstained else grounding.attribute(text, prompt.hits, reading=reading)
-        if generation.reading and grounds.citations:  # the answer is the span itself
-            inferred, grounds = (grounding.quoted(generation.reading, prompt.hits),), replace(grounds, citations=())
+        grounds = grounding.ground(text, hits, reading)
+        inferred = () if grounds.citations or abstained else grounding.attribute(text, hits, reading=reading)
+        if span and grounds.citations:  # the answer is the span itself
+            inferred, grounds = (grounding.quoted(span, hits),), replace(grounds, citations=())
         return Answer(
             question=evidence.question,
             text=text,
@@ -208,9 +215,10 @@ class Workbench:
             nearest=evidence.nearest,
             hits=evidence.hits,
             prompt=prompt,
-            generation=replace(generation, text=text),
+            generation=generation,
             seconds_retrieval=evidence.seconds,
             reading=reading,
+            quoted=quoted,
         )
 
     def withheld(
@@ -372,6 +380,11 @@ def _nothing_near(evidence: Evidence, settings: RetrieveSettings) -> bool:
     if not evidence.hits:
         return True
     return evidence.nearest is not None and evidence.nearest < settings.abstain_below
+
+
+def _sure(reading: Reading, settings: RetrieveSettings) -> bool:
+    """Whether a quotation stands in for an answer that the model did not find."""
+    return settings.reader_above <= reading.confidence and settings.reader_above < 1.0
 
 
 def _go_on(_: str) -> bool:

@@ -50,7 +50,7 @@ def test_every_command_takes_the_common_options(name: str) -> None:
     ("command", "settings", "hidden"),
     [
         ("ingest", IngestSettings, set()),
-        ("search", RetrieveSettings, {"abstain_below", "reader", "reader_below"}),
+        ("search", RetrieveSettings, {"abstain_below", "reader", "reader_below", "reader_above"}),
         ("ask", RetrieveSettings, set()),
         ("ask", Variant, {"decoding"}),
         ("ask", Decoding, set()),

@@ -11,11 +11,13 @@ from ragkit import adapters, evaluation
 from ragkit.answering import Answering
 from ragkit.errors import ModelError
 from ragkit.evaluation import Plan, begin
+from ragkit.generate.echo import EchoGenerator
+from ragkit.generate.stream import OnText
 from ragkit.history import History
 from ragkit.runs import Runs
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Question, Reading, Variant
+from ragkit.types import Decoding, Generation, Prompt, Question, Reading, Variant
 from ragkit.workbench import ABSTENTION, Workbench
 from tests import library
 from tests.readers import SURE, UNSURE, save_encoder, save_reader
@@ -100,6 +102,58 @@ def test_a_reader_that_finds_nothing_holds_the_answer_back(workbench: Workbench,
     asked = workbench.ask(QUESTION, ECHO, retrieve=settings)
     assert asked.generation is not None
     assert asked.reading == answer.reading
+
+
+class Declining(EchoGenerator):
+    """A model that never finds an answer."""
+
+    def generate(self, prompt: Prompt, decoding: Decoding, on_text: OnText) -> Generation:
+        on_text(ABSTENTION)
+        return replace(super().generate(prompt, decoding, lambda _: True), text=ABSTENTION)
+
+
+@pytest.fixture
+def _declining(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workbench, "generator", lambda *_: Declining())
+
+
+@pytest.mark.usefixtures("_declining")
+def test_a_sure_reader_stands_in_where_the_model_finds_no_answer(workbench: Workbench, readers: Path) -> None:
+    settings = replace(with_reader(readers), reader_below=0.0, reader_above=0.0)
+    answer = workbench.ask(QUESTION, ECHO, retrieve=settings)
+    assert answer.reading is not None
+    assert answer.quoted
+    assert not answer.abstained
+    assert answer.text == f"{answer.reading.text} [{answer.reading.passage + 1}]"
+    assert answer.generation is not None
+    assert answer.generation.text == ABSTENTION
+    (citation,) = answer.citations
+    page = workbench.collection.page(workbench.collection.document(citation.document).id, citation.page)
+    assert page.text[citation.start : citation.end] == citation.quote == answer.reading.text
+    assert History(workbench.collection).keep(answer, "talk").quoted
+    cached = Answering(workbench, lambda: False).answer(ECHO, workbench.retrieve(QUESTION, settings), settings)
+    assert (cached.text, cached.quoted) == (answer.text, True)
+
+
+@pytest.mark.usefixtures("_declining")
+@pytest.mark.parametrize("more", [0.0001, 1.0])
+def test_a_reader_that_is_less_sure_or_never_asked_to_does_not(
+    workbench: Workbench, readers: Path, more: float
+) -> None:
+    settings = replace(with_reader(readers), reader_below=0.0)
+    read = workbench.read(QUESTION, workbench.retrieve(QUESTION, settings), settings)
+    assert read is not None
+    answer = workbench.ask(QUESTION, ECHO, retrieve=replace(settings, reader_above=min(1.0, read.confidence + more)))
+    assert answer.abstained
+    assert not answer.quoted
+    assert answer.text == ABSTENTION
+
+
+def test_what_the_model_answers_stands(workbench: Workbench, readers: Path) -> None:
+    settings = replace(with_reader(readers), reader_below=0.0, reader_above=0.0)
+    answer = workbench.ask(QUESTION, ECHO, retrieve=settings)
+    assert not answer.quoted
+    assert answer.text == workbench.ask(QUESTION, ECHO, retrieve=SEARCH).text
 
 
 def test_where_nothing_is_near_nothing_is_read(workbench: Workbench, readers: Path) -> None:

@@ -85,6 +85,23 @@ def test_the_reason_for_an_abstention_is_said(home: Path, base: Path) -> None:
     assert "Answer at length anyway" in page
 
 
+def test_a_quotation_that_stands_in_for_the_answer_says_so_and_leaves_the_way_to_the_plain_model(
+    home: Path, base: Path
+) -> None:
+    collection = library.filled(home)
+    answer = ask(collection, home, base, SURE, QUESTION)
+    assert answer.reading is not None
+    assert answers.stand_in(answer) is None
+    tuned = replace(answer.variant, adapter="mine")
+    text = f"{answer.reading.text} [1]"
+    kept = History(collection).keep(replace(answer, id=None, quoted=True, text=text, variant=tuned), "stood-in")
+    page = html(opened("ask", collection="notes", conversation="stood-in"))
+    assert page.count(f"<blockquote>{answer.reading.text}") == 1
+    assert "The language model found no answer" in page
+    assert "Answer at length anyway" in page
+    assert answers.anyway(kept, "7") is not None
+
+
 def test_what_was_declined_can_be_asked_of_the_plain_model(
     home: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

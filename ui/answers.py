@@ -245,14 +245,24 @@ def abstention(answer: Answer, threshold: float) -> Html:
 def anyway(answer: Answer, key: str) -> Html | None:
     """The way on where a tuned model or a reader declined, though passages are near: the plain model, on the same ones.
 
+    Also where it declined and the reader's quotation stands in for it.
+
     The button's event is `anyway`, its value `key`. None where no tuned part declined.
     """
     tuned = answer.generation is not None and answer.variant.adapter
-    if not answer.abstained or not answer.hits or not (tuned or answer.withheld == "nothing read"):
+    if not (answer.abstained or answer.quoted) or not answer.hits or not (tuned or answer.withheld == "nothing read"):
         return None
     told = "Asks the language model without its adapter, in whole sentences: more to read, and more often wrong"
     return el("p", button(join([icon("notes"), "Answer at length anyway"]), "anyway", key, title=told),
               class_="rk-small")  # fmt: skip
+
+
+def stand_in(answer: Answer) -> Html | None:
+    """A line below or above a quotation that stands in for an answer; None where the model answered."""
+    if not answer.quoted:
+        return None
+    return el("p", "The language model found no answer; the reader, which quotes, is sure of this one.",
+              class_="rk-muted rk-small")  # fmt: skip
 
 
 def passages(

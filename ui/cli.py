@@ -5,7 +5,6 @@ A command's module is imported when the command is called, so that `ragkit --hel
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from typing import Any
 
@@ -82,7 +81,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # the reader of our output has gone: `ragkit search ... | head`
             sys.stdout = None  # type: ignore[assignment]
             raise typer.Exit(0) from None
-        except (RagkitError, sqlite3.DatabaseError, OSError) as error:
+        except Exception as error:
             reason = error if isinstance(error, RagkitError) else of_storage(error)
             if reason is None:
                 raise

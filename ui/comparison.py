@@ -122,11 +122,15 @@ def _side(answer: Answer, side: str, shown: dict[str, Answer]) -> None:
           on_event=lambda event, value: drawer.open_answer(shown, event, value))  # fmt: skip
 
 
-def _body(answer: Answer) -> list[Html]:
+def _body(answer: Answer) -> list[Html | None]:
     key = str(answer.id)
     if answer.abstained:
         return [answers.abstention(answer, RetrieveSettings().abstain_below)]
-    return [answers.answer_text(answer.text, answer.citations, answer.support, key), answers.sources(answer, key)]
+    return [
+        answers.stand_in(answer),
+        answers.answer_text(answer.text, answer.citations, answer.support, key),
+        answers.sources(answer, key),
+    ]
 
 
 def _numbers(given: list[Answer]) -> None:

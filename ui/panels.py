@@ -83,7 +83,7 @@ def search_fields(key: str, workbench: Workbench) -> tuple[RetrieveSettings, tup
     }
     retrieve = fields(RetrieveSettings(), SEARCH, key, menus)
     if retrieve.reader and readers:
-        retrieve = fields(retrieve, ("reader_below",), key, columns=1)
+        retrieve = fields(retrieve, ("reader_below", "reader_above"), key)
     if retrieve.retriever == "hybrid":
         names = [name for name in FUSION if name != "rrf_constant" or retrieve.fusion == "rrf"]
         retrieve = fields(retrieve, names, key, {"fusion": get_args(get_type_hints(RetrieveSettings)["fusion"])})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +87,7 @@ def mendable() -> Iterator[None]:
     """Show an error that a person can mend where it happened, and go on below it."""
     try:
         yield
-    except (RagkitError, sqlite3.DatabaseError, OSError) as error:
+    except Exception as error:
         reason = error if isinstance(error, RagkitError) else of_storage(error)
         if reason is None:
             raise

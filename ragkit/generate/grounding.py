@@ -198,6 +198,11 @@ def attribute(
     return tuple(dict.fromkeys(found))
 
 
+def quotation(reading: Reading) -> str:
+    """A span as an answer: its text and the mark of its passage."""
+    return f"{reading.text} [{reading.passage + 1}]"
+
+
 def quoted(reading: Reading, hits: Sequence[Hit]) -> Citation:
     """The citation of a span: exactly its characters, on its page."""
     hit = hits[reading.passage]

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from ragkit import adapters, models, span
 from ragkit.cache import made_once
 from ragkit.errors import ModelError
+from ragkit.generate import grounding
 from ragkit.generate.stream import OnText, Stream, check_room
 from ragkit.span import Calibration, PairEncoder, Scores, Window
 from ragkit.types import Decoding, Generation, Prompt, Reading, digest
@@ -129,7 +130,7 @@ class ReaderGenerator:
         prompt_tokens = self.count_tokens(self.render(prompt))
         check_room(prompt_tokens, decoding, self.context_tokens)
         reading = self.read(_question(prompt), [hit.text for hit in prompt.hits])
-        text = f"{reading.text} [{reading.passage + 1}]" if reading and reading.answered else _NOTHING
+        text = grounding.quotation(reading) if reading and reading.answered else _NOTHING
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         kept = offsets[: decoding.max_tokens]
         stream.token()

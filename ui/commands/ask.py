@@ -69,8 +69,10 @@ def ask(
         emit(to_json(answer))
         return
     write("\n")
+    if answer.quoted:
+        notes.print("[dim]The language model found no answer; the quotation of the reader stands.[/]")
     show_citations(answer)
-    if answer.abstained and answer.generation and answer.variant.adapter:
+    if (answer.abstained or answer.quoted) and answer.generation and answer.variant.adapter:
         notes.print(f"[dim]The adapter {escape(answer.variant.adapter)} declines. The model itself, at length: "
                     "--template concise --adapter \"\"[/]", soft_wrap=True)  # fmt: skip
     notes.print(f"[dim]{escape(summary(answer))}[/]", soft_wrap=True)

@@ -39,7 +39,7 @@ class BadQueries(RagkitError):
     RetrieveSettings,
     "retrieval",
     "How passages are found",
-    skip=("abstain_below", "reader", "reader_below"),
+    skip=("abstain_below", "reader", "reader_below", "reader_above"),
     short={"k": "-k"},
 )
 def search(

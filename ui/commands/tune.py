@@ -45,7 +45,7 @@ STAGES = {
     "training": "",
     "checking": "checking what was learnt",
 }
-_SEARCH = ("k", "abstain_below", "reader", "reader_below")
+_SEARCH = ("k", "abstain_below", "reader", "reader_below", "reader_above")
 """Of these, training has its own."""
 
 

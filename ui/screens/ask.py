@@ -136,6 +136,10 @@ def _turns(collection: Collection, given: list[Answer], last: bool, anyway: Call
             answers.anyway(answer, key),
         ] if answer.abstained else [
             answers.reading_of(answer, key),
+            answers.stand_in(answer),
+            answers.anyway(answer, key),
+        ] if answer.quoted else [
+            answers.reading_of(answer, key),
             answers.answer_text(answer.text, answer.citations, answer.support, key),
             answers.sources(answer, key),
         ]  # fmt: skip
@@ -197,7 +201,7 @@ def _anyway(name: str, thread: str, answer: Answer) -> None:
     plain = Variant(PLAIN, adapter="", decoding=answer.variant.decoding)
     variant = plain if answer.variant.engine == READS else replace(answer.variant, template=PLAIN, adapter="")
     chosen = panels.chosen("ask")
-    retrieve = replace(chosen.retrieve, reader_below=0.0)
+    retrieve = replace(chosen.retrieve, reader_below=0.0, reader_above=1.0)
     state.runner().submit(Task("ask", name, thread, answer.question, (variant,), retrieve, chosen.documents))
 
 
