@@ -80,7 +80,7 @@ def measure(workbench: Workbench, task: dict[str, Any], teller: Teller, stop: Ca
     with FileLock(folder / LOCK):
         prepared = tuning.prepare_plan(workbench, plan, folder, tell, stop)
         teller.say(point=dataclasses.asdict(Point(0, 0, phase="checking")))
-        estimate = tuning.estimate(prepared, plan.settings)
+        estimate = tuning.estimate(workbench, plan.settings, prepared)
     rows = (*prepared.train, *prepared.held)
     return {
         "estimate": to_json(estimate),

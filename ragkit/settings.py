@@ -77,6 +77,8 @@ class TuneSettings:
     """What is trained: a low-rank adapter beside the weights (lora), or all weights (full)."""
     template: str = "grounded"
     """Prompt template through which rows are rendered, and through which the adapter is asked later."""
+    start: str = ""
+    """Adapter to go on from, with its rank and scale, such as grounded; empty begins with the base alone."""
     rank: int = 0
     """Rank of the LoRA matrices; higher learns more and weighs more."""
     alpha: int = 0

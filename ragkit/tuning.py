@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit import adapters, models
+from ragkit.adapter_files import CONFIG, AdapterError
 from ragkit.adapters import Adapter
 from ragkit.cache import file_sha256
 from ragkit.catalog import TASKS, TUNERS
@@ -23,7 +24,7 @@ from ragkit.evaluate.answers import f1
 from ragkit.generate.chat import ChatTokenizer
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings, TuneSettings
-from ragkit.tune.card import LOG, card_of, read_log
+from ragkit.tune.card import LOG, add_questions, card_of, read_log
 from ragkit.tune.rows import Estimate, Listen, Point, Prepared, Reply, Stop
 from ragkit.tuning_data import Sources, gather, prepare
 from ragkit.types import digest, from_json, to_json
@@ -54,6 +55,7 @@ def check(workbench: Workbench, plan: TunePlan) -> None:
     TUNERS.row(settings.method)
     workbench.templates.get(settings.template)
     models.resolve(settings.base, _kind(settings))
+    going_on(workbench, settings)
     for name in plan.against:
         Sets(workbench.collection).questions(name)
     for name, low, high in (
@@ -64,6 +66,35 @@ def check(workbench: Workbench, plan: TunePlan) -> None:
         value = getattr(settings, name)
         if not low <= value <= high:
             raise SettingsError(f"{name} is {value}.", f"It lies from {low} to {high}.")
+
+
+def going_on(workbench: Workbench, settings: TuneSettings) -> tuple[TuneSettings, Adapter | None]:
+    """The adapter that a training begins with, and the settings with its rank and scale; None and as they are without.
+
+    Raises AdapterError or ModelError for one that does not fit, SettingsError for another rank or scale than its own.
+    """
+    if not settings.start:
+        return settings, None
+    found = adapters.find(settings.start, workbench.collection.home)
+    adapters.check_base(found, models.resolve(settings.base, _kind(settings)))
+    if (found.task, found.method, settings.method) != (settings.task, "lora", "lora"):
+        raise AdapterError(
+            f"The adapter {found.name} ({found.task}, {found.method}) cannot begin a training of {settings.method} for"
+            f" {settings.task}.",
+            "Go on from a LoRA adapter of the same task, with the method lora.",
+        )
+    config = json.loads((found.folder / CONFIG).read_text(encoding="utf-8"))
+    own = {
+        "rank": int(config["r"]), "alpha": int(config["lora_alpha"]),
+        "rslora": bool(config.get("use_rslora")), "dora": bool(config.get("use_dora")),
+    }  # fmt: skip
+    for name in ("rank", "alpha"):
+        if getattr(settings, name) not in (0, own[name]):
+            raise SettingsError(
+                f"{name} is {getattr(settings, name)}, but {found.name} has {own[name]}.",
+                f"Leave {name} at 0 to go on from it.",
+            )
+    return replace(settings, **own), found
 
 
 def prepare_plan(
@@ -99,12 +130,12 @@ def _files_sha256(sources: Sources) -> list[str]:
     return [file_sha256(Path(name).expanduser()) for name in sources.files if Path(name).expanduser().is_file()]
 
 
-def estimate(prepared: Prepared, settings: TuneSettings) -> Estimate:
+def estimate(workbench: Workbench, settings: TuneSettings, prepared: Prepared) -> Estimate:
     """What a training will take, from some of its own steps. Takes some seconds.
 
     Raises ModelError if the base cannot be loaded.
     """
-    found: Estimate = _run(settings, prepared).estimate()
+    found: Estimate = _run(*going_on(workbench, settings), prepared).estimate()
     return found
 
 
@@ -131,7 +162,8 @@ def tune(
     prepared = prepare_plan(
         workbench, plan, folder, lambda done, total: listen(Point(done, total, phase="preparing")), should_stop
     )
-    run = _run(plan.settings, prepared)
+    settings, start = going_on(workbench, plan.settings)
+    run = _run(settings, start, prepared)
     sweep = run.sweep(folder, listen, should_stop) if plan.settings.sweep else {}
     outcome = run.train(folder, listen, should_stop)
     listen(Point(outcome.step, outcome.steps, outcome.tokens, outcome.seconds, phase="checking"))
@@ -147,11 +179,14 @@ def tune(
         sources=to_json(replace(plan.sources, files=tuple(Path(file).name for file in plan.sources.files))),
         **({"sweep": {f"{rate:g}": loss for rate, loss in sweep.items()}} if sweep else {}),
         **({"calibration": to_json(calibration)} if calibration else {}),
+        **({"start": {"name": start.name, "sha256": start.sha256}} if start else {}),
     )
     home = workbench.collection.home
     finished = adapters.work_folder(home, plan.name)
     try:
         run.save(finished, card)
+        if start is not None:
+            add_questions(finished, start.folder)
         shutil.copyfile(folder / LOG, finished / LOG)
         adapter = adapters.register(home, plan.name, finished)
     finally:
@@ -169,7 +204,7 @@ def _kind(settings: TuneSettings) -> models.Kind:
     return "embedder" if settings.task == "extract" else "generator"
 
 
-def _run(settings: TuneSettings, prepared: Prepared) -> Any:  # noqa: ANN401 - a Run of ragkit/tune/run.py
+def _run(settings: TuneSettings, start: Adapter | None, prepared: Prepared) -> Any:  # noqa: ANN401 - a Run of run.py
     source = models.as_safetensors(models.resolve(settings.base, _kind(settings)))
     replies = {}
     if settings.task == "generate":
@@ -179,7 +214,8 @@ def _run(settings: TuneSettings, prepared: Prepared) -> Any:  # noqa: ANN401 - a
             for row in (*prepared.train, *prepared.held)
             if row.prompt is not None
         }
-    return TASKS.load(settings.task)(settings, TUNERS.load(settings.method), source, prepared, replies)
+    begin = start.folder if start else None
+    return TASKS.load(settings.task)(settings, TUNERS.load(settings.method), source, prepared, replies, begin)
 
 
 def _best_f1(text: str, answers: Sequence[str]) -> float:

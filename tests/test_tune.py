@@ -14,6 +14,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from ragkit import adapters, models
@@ -22,7 +23,7 @@ from ragkit.errors import Cancelled, ModelError, RagkitError, SettingsError
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tune import extract, generate
-from ragkit.tune.card import LOG, read_log
+from ragkit.tune.card import LOG, QUESTIONS, read_log, read_questions
 from ragkit.tune.folder import calibrate
 from ragkit.tune.loop import Trainer, TrainingFailed
 from ragkit.tune.methods import Full, Lora
@@ -282,6 +283,40 @@ def test_it_stops_early_when_held_out_rows_get_no_better(base, bench) -> None:
     assert outcome.step < outcome.steps
 
 
+def test_a_training_goes_on_from_an_adapter(base, bench, data, tmp_path) -> None:
+    first = tune(bench, plan(data, base, "first", rank=2, alpha=6, rslora=True), tmp_path / "run")
+    points: list[Point] = []
+    going_on = plan(data, base, "second", rank=0, start="first", learning_rate=1e-9, looks=1, epochs=1)
+    second = tune(bench, going_on, tmp_path / "run", points.append)
+    for name, value in weights(first.folder).items():  # at this rate nothing moves: it began with these weights
+        assert torch.allclose(weights(second.folder)[name], value, atol=2e-3), name  # kept in bfloat16 while learning
+    settings = second.card["settings"]
+    assert (settings["rank"], settings["alpha"], settings["rslora"]) == (2, 6, True)
+    assert second.card["start"] == {"name": "first", "sha256": first.sha256}
+    assert second.card["metrics"]["held_out_loss"] == pytest.approx(first.card["metrics"]["held_out_loss"], rel=0.02)
+    assert len(read_questions(second.folder)) == len(set(read_questions(first.folder)))
+    shutil.rmtree(second.folder)
+    (first.folder / QUESTIONS).unlink()
+    assert read_questions(tune(bench, going_on, tmp_path / "run").folder) is None
+
+
+def test_what_a_training_cannot_go_on_from_is_refused(base, encoder, bench, data, tmp_path) -> None:
+    made = tune(bench, plan(data, base, "first", rank=2), tmp_path / "run")
+    for wrong, said in (
+        ({"start": "nobody"}, "no adapter 'nobody'"),
+        ({"start": "first", "rank": 8}, "rank is 8, but first has 2"),
+        ({"start": "first", "rank": 0, "method": "full"}, "cannot begin a training of full"),
+        ({"start": "first", "rank": 0, "task": "extract", "base": encoder}, "trained on"),
+    ):
+        with pytest.raises(RagkitError, match=said):
+            tune(bench, plan(data, **{"base": base, "name": "second", **wrong}), tmp_path / "run")
+    model = Lora.wrap(generate.load(Path(base), torch.float32), TuneSettings(rank=2, alpha=4), "CAUSAL_LM")
+    state = weights(made.folder)
+    save_file({f"other.{name}": value for name, value in state.items()}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(TrainingFailed, match="other places"):
+        Lora.start(model, tmp_path)
+
+
 def test_a_sweep_takes_the_best_rate(base, bench, data, tmp_path) -> None:
     made = tune(bench, plan(data, base, sweep=True, learning_rate=1e-3), tmp_path / "run")
     losses = {float(rate): loss for rate, loss in made.card["sweep"].items()}
@@ -292,7 +327,7 @@ def test_a_sweep_takes_the_best_rate(base, bench, data, tmp_path) -> None:
 def test_an_estimate_counts_what_is_trained(base, bench, data, tmp_path) -> None:
     chosen = plan(data, base)
     prepared = prepare_plan(bench, chosen, tmp_path / "run")
-    found = estimate(prepared, chosen.settings)
+    found = estimate(bench, chosen.settings, prepared)
     whole = AutoModelForCausalLM.from_pretrained(base)
     assert found.trainable == sum(
         4 * (layer.in_features + layer.out_features)

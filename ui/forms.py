@@ -28,6 +28,7 @@ LABELS = {
     "demonstrations": "Demonstrations",
     "selector": "Demonstrations by",
     "TuneSettings.max_tokens": "Longest row",
+    "TuneSettings.start": "Go on from",
     "dora": "DoRA",
     "rslora": "Rank-stabilised (rsLoRA)",
     "absent": "Gold passage taken away",

@@ -9,20 +9,21 @@ from collections import Counter
 import streamlit as st
 
 from ingest.tunings import estimate_job, measured, submit_estimate, submit_tuning
-from ragkit import models
+from ragkit import adapters, models
 from ragkit.catalog import TASKS, TUNERS
 from ragkit.collection import Collection
 from ragkit.errors import RagkitError
 from ragkit.jobs import Jobs
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tuning import TunePlan
+from ragkit.workbench import Workbench
 from ui import state, tuning_data_views, tuning_sources
 from ui.forms import fields
 from ui.views import bar, button, el, notice, number, panel, problem, put, seconds, size
 
 MAIN = ("rank", "learning_rate", "epochs", "passages", "absent", "sweep")
 """Settings that are shown first; the others are behind "More settings"."""
-_ELSEWHERE = ("task", "base", "method", "template")
+_ELSEWHERE = ("task", "base", "method", "template", "start")
 _LORA = ("rank", "alpha", "dropout", "rslora", "dora")
 """Settings that only the method lora has."""
 _KINDS = {"generate": "generator", "extract": "embedder"}
@@ -40,15 +41,15 @@ def show(name: str, collection: Collection) -> None:
     else:
         put(el("p", "Upload questions with answers, or choose a set, to go on.", class_="rk-muted"))
     put(el("h4", "What to train"), class_="rk-section")
-    settings = _settings(workbench.templates.names)
+    settings = _settings(workbench)
     plan = TunePlan(_name(), sources, settings, RetrieveSettings(), against)
     if chosen:
         _go(name, collection, plan)
         tuning_data_views.look(name, collection, plan)
 
 
-def _settings(templates: list[str]) -> TuneSettings:
-    """Task, base, method, template and numbers."""
+def _settings(workbench: Workbench) -> TuneSettings:
+    """Task, base, method, template, adapter to go on from, and numbers."""
     left, right = st.columns(2)
     with left:
         st.text_input("Name of the adapter", key=f"{KEY}.name", persist_state="session", max_chars=64,
@@ -59,16 +60,27 @@ def _settings(templates: list[str]) -> TuneSettings:
     bases = [each.name for each in models.BUILT_INS.values() if each.kind == kind]
     settings = dataclasses.replace(settings, base=bases[0] if bases else settings.base)
     names = ("base", "method", "template") if settings.task == "generate" else ("base", "method")
-    menus = {"base": bases, "method": TUNERS.names, "template": templates}
+    menus = {"base": bases, "method": TUNERS.names, "template": workbench.templates.names}
     settings = fields(settings, names, f"{KEY}.{settings.task}", menus, columns=len(names), more=("base",))
     parts = [TASKS.row(settings.task).summary, TUNERS.row(settings.method).summary]
     put(el("p", " ".join(parts), class_="rk-muted rk-small"))
+    if starts := _starts(workbench, settings):
+        settings = fields(settings, ("start",), f"{KEY}.{settings.task}", {"start": ["", *starts]}, columns=1)
     hidden = set(_ELSEWHERE) | (set(_LORA) if settings.method != "lora" else set())
     settings = fields(settings, [each for each in MAIN if each not in hidden], KEY, columns=3)
     put(el("p", "0 takes the default of the method and the size of the model.", class_="rk-muted rk-small"))
     with st.expander("More settings", type="compact"):
         rest = [part.name for part in dataclasses.fields(TuneSettings) if part.name not in (*hidden, *MAIN)]
         return fields(settings, rest, KEY, columns=3)
+
+
+def _starts(workbench: Workbench, settings: TuneSettings) -> list[str]:
+    """Names of the adapters that a training of these settings can go on from."""
+    if settings.method != "lora":
+        return []
+    there = adapters.listing(workbench.collection.home)
+    fit = [each for each in there if (each.task, each.method, each.base) == (settings.task, "lora", settings.base)]
+    return list(dict.fromkeys(each.name for each in fit))
 
 
 def _name() -> str:

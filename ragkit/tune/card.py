@@ -56,6 +56,18 @@ def write_questions(folder: Path, questions: Iterable[str]) -> None:
     (folder / QUESTIONS).write_bytes(gzip.compress(lines.encode(), mtime=0))
 
 
+def add_questions(folder: Path, start: Path) -> None:
+    """Count what an earlier adapter was trained on to what one was that went on from it.
+
+    Where the earlier one does not say, neither does the later one any more.
+    """
+    earlier = read_questions(start)
+    if earlier is None:
+        (folder / QUESTIONS).unlink(missing_ok=True)
+    else:
+        write_questions(folder, dict.fromkeys([*earlier, *(read_questions(folder) or ())]))
+
+
 def read_questions(folder: Path) -> list[str] | None:
     """The questions that an adapter was trained on; None if its folder does not say. Raises ValueError if damaged."""
     path = folder / QUESTIONS

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ragkit.settings import TuneSettings
 from ragkit.tune.dropout import share
+from ragkit.tune.loop import TrainingFailed
 
 _HALF_MOST = 6e4
 """Weights beyond this do not fit float16."""
@@ -85,6 +86,20 @@ class Lora:
         wrapped = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
         share(wrapped)
         return wrapped
+
+    @staticmethod
+    def start(model: Any, folder: Path) -> None:  # noqa: ANN401
+        """Let a wrapped model begin with the weights of an adapter. Raises TrainingFailed if they do not fit."""
+        try:
+            found = peft.set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+            strange = list(found.unexpected_keys)
+        except RuntimeError as error:  # of another shape
+            strange = [str(error).splitlines()[-1].strip()]
+        if strange:
+            raise TrainingFailed(
+                f"The adapter {folder.name} has weights for other places than these: {strange[0]}.",
+                "Go on from an adapter that was trained here, or begin anew.",
+            )
 
     @staticmethod
     def round(model: Any) -> None:  # noqa: ANN401

@@ -46,6 +46,7 @@ class Run:
         source: folder of the base, as transformers reads it.
         prepared: the rows.
         replies: for each row's id what is read and what is to be written, in tokens (task generate only).
+        start: folder of the adapter to go on from, of this method and rank.
     """
 
     task: ClassVar[Any]
@@ -57,8 +58,9 @@ class Run:
         source: Path,
         prepared: Prepared,
         replies: Mapping[str, Reply] | None = None,
+        start: Path | None = None,
     ) -> None:
-        self._asked, self._method, self._source = settings, method, source
+        self._asked, self._method, self._source, self._start = settings, method, source, start
         self._prepared, self._replies = prepared, replies or {}
         self._build(settings)
 
@@ -75,7 +77,10 @@ class Run:
 
     def _wrapped(self, plain: Any) -> Any:  # noqa: ANN401
         torch.manual_seed(self.settings.seed)  # of the new weights
-        return self._method.wrap(plain, self.settings, self._peft_name(plain))
+        model = self._method.wrap(plain, self.settings, self._peft_name(plain))
+        if self._start is not None:
+            self._method.start(model, self._start)
+        return model
 
     def _load(self, dtype: torch.dtype) -> Any:  # noqa: ANN401
         raise NotImplementedError

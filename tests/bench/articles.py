@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,73 @@ def held_out(folder: Path, answerable: int, unanswerable: int) -> Articles:
     return Articles(_corpus(folder / "corpus.jsonl", paragraphs), (target,))
 
 
-def medical(folder: Path, count: int) -> Articles:
+LONG = 40
+"""Questions that want a paragraph."""
+
+
+def _asked_in_medical() -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in _lines(DATA / "medquad" / "medquad-dev.jsonl")]
+    return random.Random(SEED).sample([row for row in rows if 200 <= len(row["answer"]) <= 1000], LONG)
+
+
+def medical(folder: Path) -> Articles:
     """Questions of MedQuAD whose answers are a paragraph, and the documents that hold them, four others to each."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in _lines(DATA / "medquad" / "medquad-dev.jsonl")]
     draw = random.Random(SEED)
-    chosen = draw.sample([row for row in rows if 200 <= len(row["answer"]) <= 1000], count)
-    others = draw.sample([row for row in rows if len(row["answer"]) <= 4000], 4 * count)
+    chosen = draw.sample([row for row in rows if 200 <= len(row["answer"]) <= 1000], LONG)
+    others = draw.sample([row for row in rows if len(row["answer"]) <= 4000], 4 * LONG)
     target = folder / "questions.jsonl"
     asked = ({"id": row["qid"], "question": row["question"], "answers": [row["answer"]]} for row in chosen)
     target.write_text("".join(json.dumps(each) + "\n" for each in asked), encoding="utf-8")
     texts = {row["answer"]: row["focus"] for row in chosen + others}
     return Articles(_corpus(folder / "corpus.jsonl", texts), (target,))
+
+
+def explanations(folder: Path, count: int) -> Articles:
+    """Questions of MedQuAD whose answer's first sentence explains what was asked, with that sentence as the answer.
+
+    "What is it?", "What causes it?", "How is it treated?": such questions get a sentence, where SQuAD's get a name or a
+    number. What `medical` asks about is left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept_out = {row["focus"] for row in _asked_in_medical()}
+    rows = [json.loads(line) for line in _lines(DATA / "medquad" / "medquad-dev.jsonl")]
+    random.Random(SEED).shuffle(rows)
+    taken: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        sentence = _first_sentence(row["answer"])
+        about = {word for word in re.findall(r"[a-z]{4,}", row["focus"].lower())}
+        if "What I need" not in row["focus"] and row["focus"] not in kept_out and about & set(re.findall(r"[a-z]{4,}", sentence.lower())):
+            taken.setdefault((row["focus"], row["qtype"]), {**row, "sentence": sentence})
+    chosen = list(taken.values())[:count]
+    articles = [
+        {
+            "title": f"medquad-{row['qid']}",
+            "paragraphs": [
+                {
+                    "context": (context := " ".join(row["answer"][:1200].split())),
+                    "qas": [{
+                        "id": row["qid"],
+                        "question": row["question"].replace("(are) ", "").replace(" ?", "?"),
+                        "answers": [{"text": row["sentence"], "answer_start": context.find(row["sentence"])}],
+                    }],
+                }
+            ],
+        }
+        for row in chosen
+    ]  # fmt: skip
+    target = folder / "medquad.json"
+    target.write_text(json.dumps({"version": "part", "data": articles}), encoding="utf-8")
+    texts = {each["paragraphs"][0]["context"]: row["focus"] for each, row in zip(articles, chosen, strict=True)}
+    return Articles(_corpus(folder / "medquad.jsonl", texts), (target,))
+
+
+def _first_sentence(answer: str) -> str:
+    """The first sentence of an answer, if it is one of ordinary length; else nothing."""
+    start = " ".join(answer[:1200].split())
+    found = re.match(r"(?!Key Points)[A-Z].{30,300}?[.](?=\s+[A-Z]|$)", start)
+    return found[0] if found and "?" not in found[0] and 7 <= len(found[0].split()) <= 45 else ""
 
 
 def _squad(name: str) -> dict[str, Any]:
