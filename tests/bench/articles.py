@@ -138,8 +138,8 @@ def explanations(folder: Path, count: int) -> Articles:
     taken: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         sentence = _first_sentence(row["answer"])
-        about = {word for word in re.findall(r"[a-z]{4,}", row["focus"].lower())}
-        if "What I need" not in row["focus"] and row["focus"] not in kept_out and about & set(re.findall(r"[a-z]{4,}", sentence.lower())):
+        about, said = (set(re.findall(r"[a-z]{4,}", text.lower())) for text in (row["focus"], sentence))
+        if "What I need" not in row["focus"] and row["focus"] not in kept_out and about & said:
             taken.setdefault((row["focus"], row["qtype"]), {**row, "sentence": sentence})
     chosen = list(taken.values())[:count]
     articles = [
