@@ -155,13 +155,21 @@ def sources(answer: Answer, key: str) -> Html:
         ]  # fmt: skip
         guessed = all(one.inferred for one in cited)
         label = "Found by its words, not named by the answer" if guessed else ""
-    else:
-        hits = answer.prompt.hits if answer.prompt else answer.hits
-        shown = [
-            _chip(mark, "hit", f"{key}:{hit.chunk}", hit.document, page_name(hit.page, hit.page_label), hit.text)
-            for mark, hit in enumerate(hits[:3], start=1)
-        ]
-        label = "The answer names no passage. The nearest are" if shown else ""
+        return _chips(shown, label)
+    return nearest(answer, key, "The answer names no passage. The nearest are")
+
+
+def nearest(answer: Answer, key: str, label: str = "Nearest in the documents") -> Html:
+    """One chip for each of the nearest passages, which opens it; nothing where none was found."""
+    hits = answer.prompt.hits if answer.prompt else answer.hits
+    shown = [
+        _chip(mark, "hit", f"{key}:{hit.chunk}", hit.document, page_name(hit.page, hit.page_label), hit.text)
+        for mark, hit in enumerate(hits[:3], start=1)
+    ]
+    return _chips(shown, label if shown else "")
+
+
+def _chips(shown: Sequence[Html], label: str) -> Html:
     told = el("div", label, class_="rk-muted rk-small rk-chips-label") if label else None
     return el("div", told, el("div", *shown, class_="rk-chips")) if shown else Html("")
 
