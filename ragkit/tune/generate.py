@@ -54,8 +54,9 @@ def load(folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
         if hasattr(config, name):
             setattr(config, name, 0.0)
     kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    plain = not getattr(kind._model_mapping.get(type(config), None), "_supports_sdpa", False)  # such as Gemma 2: caps scores
-    way = "eager" if plain else attention(windows=False, causal=not config.is_encoder_decoder)
+    special = not getattr(kind._model_mapping.get(type(config), None), "_supports_sdpa", False)
+    # Gemma 2, for one, caps its scores: no other attention than its own does that.
+    way = "eager" if special else attention(windows=False, causal=not config.is_encoder_decoder)
     return kind.from_pretrained(
         folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation=way
     )
