@@ -83,6 +83,7 @@ def test_the_reason_for_an_abstention_is_said(home: Path, base: Path) -> None:
     assert "<blockquote" not in page
     assert answers.reading_of(answer, "7") is None
     assert "Answer at length anyway" in page
+    assert "Nearest in the documents" in page
 
 
 def test_a_quotation_that_stands_in_for_the_answer_says_so_and_leaves_the_way_to_the_plain_model(

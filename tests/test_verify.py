@@ -59,7 +59,8 @@ def test_what_is_lost_is_said_and_not_hidden_by_a_repair(collection, what):
 def test_files_nobody_owns_are_found_and_removed(collection):
     (collection.folder / "files").mkdir()
     (collection.folder / "files" / f"{'0' * 64}.pdf").write_bytes(b"x")
+    (collection.folder / "files" / f".{'0' * 64}.pdf.1.tmp").write_bytes(b"x")
     (collection.folder / ".vectors-1.faiss.1.tmp").write_bytes(b"x")
-    assert len([problem for problem in verify.check(collection) if problem.where == "files"]) == 2
+    assert len([problem for problem in verify.check(collection) if problem.where == "files"]) == 3
     verify.repair(collection)
     assert list(verify.check(collection)) == []
