@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -29,7 +30,7 @@ from ragkit import models
 from ragkit.generate.chat import ChatTokenizer
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tune import generate
-from ragkit.tune.loop import Trainer, schedule
+from ragkit.tune.loop import Trainer, order_of, schedule
 from ragkit.tune.methods import Lora
 from ragkit.tune.precision import half
 from ragkit.tune.rows import Prepared, Reply, Row
@@ -77,7 +78,10 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
     from trl import SFTConfig, SFTTrainer
 
     class Trained(SFTTrainer):
-        """Ours begins above 0 and theirs at 0, which tells in a run of a few steps: both get the same schedule."""
+        """Both get the same schedule, ours, and the rows in the same order: either tells in a run of a few steps."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ANN401
+            return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
 
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:  # noqa: ANN401
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -92,7 +96,7 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
                 "input_ids": [*row["prompt"], *row["reply"]],
                 "completion_mask": [0] * len(row["prompt"]) + [1] * len(row["reply"]),
             }
-            for row in data["train"]
+            for row in _in_order(data)
         ]
     )
     trainer = Trained(
@@ -125,6 +129,16 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
     spent = time.perf_counter() - begun
     trainer.model.save_pretrained(folder)
     return spent
+
+
+def _in_order(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The training rows in the order in which ragkit's loop takes them."""
+    plain = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False))
+    task = generate.Generate(plain, _replies(data), SETTINGS.batch_tokens)
+    steps = task.plan(_rows(data["train"]), SETTINGS.batch, order_of(SETTINGS.seed, "epoch", 0))
+    trees = [tree for step in steps for batch in step for tree in batch]
+    by_tokens = {(*row["prompt"], 0, *row["reply"]): row for row in data["train"]}
+    return [by_tokens[*tree.trunk, *each.prompt, 0, *each.reply] for tree in trees for each in tree.branches]
 
 
 def held_out(data: dict[str, Any], folder: Path) -> float:
