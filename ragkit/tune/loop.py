@@ -88,7 +88,7 @@ class Trainer:
     ) -> None:
         self._task, self._settings = task, settings
         self._train = train
-        self._held = held if len(held) <= HELD_MOST else order_of(settings.seed, "held", 0).sample(list(held), HELD_MOST)
+        self._held = held if len(held) <= HELD_MOST else drawn(settings.seed, "held", 0).sample(list(held), HELD_MOST)
         self._folder = folder
         self._weights = {name: value for name, value in task.model.named_parameters() if value.requires_grad}
         # Steps are too small for bfloat16: weights of that type are copies of these, made anew after each step.
@@ -152,7 +152,7 @@ class Trainer:
         )
 
     def _steps_of(self, epoch: int) -> list[list[Any]]:
-        return self._task.plan(self._train, self._settings.batch, order_of(self._settings.seed, "epoch", epoch))
+        return self._task.plan(self._train, self._settings.batch, drawn(self._settings.seed, "epoch", epoch))
 
     def _step(self) -> bool:
         """One step of the optimiser; False, and nothing changed, if the loss or the gradient is not finite."""
@@ -161,8 +161,8 @@ class Trainer:
         if place == 0 or not hasattr(self, "_planned") or self._planned[0] != epoch:
             self._planned = (epoch, self._steps_of(epoch))
         batches = self._planned[1][place]
-        torch.manual_seed(order_of(settings.seed, "dropout", state.step).getrandbits(62))
-        draw = order_of(settings.seed, "step", state.step)
+        torch.manual_seed(drawn(settings.seed, "dropout", state.step).getrandbits(62))
+        draw = drawn(settings.seed, "step", state.step)
         rate = settings.learning_rate * schedule(state.step, self.steps)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -328,5 +328,6 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def order_of(seed: int, what: str, number: int) -> random.Random:
+def drawn(seed: int, what: str, number: int) -> random.Random:
+    """The random numbers for one purpose in one step or epoch: the same in a run that was killed and continued."""
     return random.Random(f"{seed} {what} {number}")

@@ -30,7 +30,7 @@ from ragkit import models
 from ragkit.generate.chat import ChatTokenizer
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tune import generate
-from ragkit.tune.loop import Trainer, order_of, schedule
+from ragkit.tune.loop import Trainer, drawn, schedule
 from ragkit.tune.methods import Lora
 from ragkit.tune.precision import half
 from ragkit.tune.rows import Prepared, Reply, Row
@@ -133,9 +133,9 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
 
 def _in_order(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The training rows in the order in which ragkit's loop takes them."""
-    plain = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False))
+    plain = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False), forward=lambda position_ids: None)
     task = generate.Generate(plain, _replies(data), SETTINGS.batch_tokens)
-    steps = task.plan(_rows(data["train"]), SETTINGS.batch, order_of(SETTINGS.seed, "epoch", 0))
+    steps = task.plan(_rows(data["train"]), SETTINGS.batch, drawn(SETTINGS.seed, "epoch", 0))
     trees = [tree for step in steps for batch in step for tree in batch]
     by_tokens = {(*row["prompt"], 0, *row["reply"]): row for row in data["train"]}
     return [by_tokens[*tree.trunk, *each.prompt, 0, *each.reply] for tree in trees for each in tree.branches]
