@@ -133,7 +133,11 @@ def theirs(data: dict[str, Any], folder: Path, recompute: bool) -> float:
 
 def _in_order(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The training rows in the order in which ragkit's loop takes them."""
-    plain = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False), forward=lambda position_ids: None)
+    plain = SimpleNamespace(  # what planning looks at of a model
+        config=SimpleNamespace(is_encoder_decoder=False, pad_token_id=0),
+        forward=lambda position_ids: None,
+        parameters=lambda: iter((torch.zeros(1),)),
+    )
     task = generate.Generate(plain, _replies(data), SETTINGS.batch_tokens)
     steps = task.plan(_rows(data["train"]), SETTINGS.batch, drawn(SETTINGS.seed, "epoch", 0))
     trees = [tree for step in steps for batch in step for tree in batch]
