@@ -23,6 +23,12 @@ EMBEDDERS = Registry(
         "Any sentence-transformers model; bf16 on processors that have it.",
         needs=("sentence_transformers", "torch", "transformers"),
     ),
+    Row(
+        "static",
+        "ragkit.embed.static:StaticEmbedder",
+        "Token vectors distilled from a model, averaged: thousands of passages a second, less exact.",
+        needs=("tokenizers", "safetensors", "scipy"),
+    ),
     Row("hashing", "ragkit.embed.hashing:HashingEmbedder", "Hashed words, no model: for tests and tiny machines."),
 )
 

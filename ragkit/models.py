@@ -323,6 +323,15 @@ def _resolve_hub(name: str, kind: Kind) -> ResolvedModel:
     return _resolve_folder(folder, kind, name, f"hub {folder.name}", folder.name)
 
 
+def is_static(folder: Path) -> bool:
+    """Whether a folder holds a static model of sentence-transformers: a table of token vectors."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        return str(modules[0]["type"]).endswith("StaticEmbedding")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def as_safetensors(model: ResolvedModel) -> Path:
     """A folder that transformers reads: the model's own, or its GGUF converted once (15 s for the built-in one).
 

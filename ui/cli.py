@@ -38,6 +38,7 @@ COMMANDS = Registry(
     Row("promote", "ui.commands.promote:promote", "Make an adapter the default if it is measured to be better."),
     Row("adapters", "ui.commands.adapters:adapters", "List, rename, export, import or remove adapters."),
     Row("list", "ui.commands.parts:parts", "List the parts that can be plugged in."),
+    Row("distill", "ui.commands.distill:distill", "Make a static embedding model, many times as fast, out of another."),
     Row("models", "ui.commands.models:models", "Show where each model comes from and whether its hash is right."),
     Row("verify", "ui.commands.verify:verify", "Check a collection for damage, and repair it."),
     Row("backup", "ui.commands.backup:backup", "Write everything into one file, safely while it is in use."),

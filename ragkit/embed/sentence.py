@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 
 from ragkit import models
 from ragkit.errors import ModelError
@@ -21,6 +24,8 @@ _BATCH_TOKENS = 4096
 """Tokens in one forward pass: large enough to keep two cores busy, small enough for any machine's cache and memory."""
 
 
+_TOKENS_AT_ONCE = 1024
+_UNUSED = re.compile(r"\[unused\d+\]")
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -46,6 +51,8 @@ class SentenceEmbedder:
 
     def __init__(self, model: str = "minilm", *, bf16: bool = True) -> None:
         found = models.resolve(model, "embedder")
+        if models.is_static(found.path):
+            raise ModelError(f"The model {model!r} is a table of token vectors.", "Use the embedder engine static.")
         transformers.utils.logging.disable_progress_bar()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -104,6 +111,40 @@ class SentenceEmbedder:
                 )
                 table[places] = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
         return table
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The fast tokenizer, without what transformers wraps around it."""
+        return Tokenizer.from_str(self._tokenizer.backend_tokenizer.to_str())
+
+    def tokens(self) -> list[str]:
+        """The vocabulary, in the order of the ids."""
+        return [token or "" for token in self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))]
+
+    def token_vectors(self) -> tuple[Vectors, NDArray[np.bool_]]:
+        """What the model makes of each token of its vocabulary alone: shape (vocabulary, dimension), not normalised.
+
+        And which tokens are plain: special and unused ones are not, and have zeros.
+        """
+        tokens = self.tokens()
+        special = set(self._tokenizer.all_special_ids)
+        plain = np.array([
+            number not in special and token and not _UNUSED.fullmatch(token)
+            for number, token in enumerate(tokens)
+        ])  # fmt: skip
+        bare, dressed = (self._tokenizer("a", add_special_tokens=each)["input_ids"] for each in (False, True))
+        place = next(at for at in range(len(dressed)) if dressed[at : at + len(bare)] == bare)
+        before, after = dressed[:place], dressed[place + len(bare) :]
+        table = np.zeros((len(tokens), self.fingerprint.dimension), dtype=np.float32)
+        numbers = np.flatnonzero(plain)
+        with self._lock, torch.inference_mode():
+            for start in range(0, len(numbers), _TOKENS_AT_ONCE):
+                some = numbers[start : start + _TOKENS_AT_ONCE]
+                ids = torch.tensor([[*before, int(each), *after] for each in some])
+                given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                given = {name: value.to(self._device) for name, value in given.items()}
+                table[some] = self._model(given)["sentence_embedding"].float().cpu().numpy()
+        return table, plain
 
     def export(self, folder: Path, openvino: ModuleType) -> tuple[list[str], int]:
         """Write the model as OpenVINO IR (`model.xml`, `model.bin`) and its `tokenizer.json` into a folder.
