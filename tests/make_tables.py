@@ -1,4 +1,7 @@
-"""Write the tables of README.md and the made pages of docs, from catalogs and measurements: run this file."""
+"""Write the tables of README.md and the made pages of docs, from catalogs and measurements.
+
+    python -m tests.make_tables
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def short_table() -> str:
 
 def long_page() -> str:
     """One table a kind, with every part's summary."""
-    page = ["# Parts", "", "Made from the catalogs by `python tests/make_tables.py`."]
+    page = ["# Parts", "", "Made from the catalogs by `python -m tests.make_tables`."]
     for kind in KINDS:
         rows = [f"| `{row.name}` | {row.summary} |" for row in rows_of(kind, BUNDLED)]
         page += ["", f"## {kind}: {PURPOSE[kind]}", "", "| part | what it is for |", "| --- | --- |", *rows]

@@ -18,9 +18,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_tables_of_parts_are_those_of_the_catalogs() -> None:
-    assert in_readme(README) == README, "run: python tests/make_tables.py"
+    assert in_readme(README) == README, "run: python -m tests.make_tables"
     for name, page in PAGES.items():
-        assert (ROOT / "docs" / name).read_text("utf-8") == page(), "run: python tests/make_tables.py"
+        assert (ROOT / "docs" / name).read_text("utf-8") == page(), "run: python -m tests.make_tables"
 
 
 def test_every_file_that_is_named_is_there() -> None:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md out of what the benches kept: `python tests/make_tables.py` writes it."""
+"""docs/benchmarks.md out of what the benches kept: `python -m tests.make_tables` writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def page() -> str:
     parts = [
         "# Benchmarks",
         "What the benches in `tests/bench/` found when they were last run with `--keep`; this page is written by"
-        " `python tests/make_tables.py`. Times hold for the machine named below each table, ratios for others as well.",
+        " `python -m tests.make_tables`. Times hold for the machine named below each table, ratios for others as well.",
     ]
     for name, section in SECTIONS.items():
         kept = results.load(name)

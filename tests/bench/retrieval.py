@@ -1,6 +1,6 @@
 """Retrieval quality of each way to search, on sets in BEIR layout, through the real ingestion.
 
-    python -m tests.bench.retrieval SET_FOLDER... [--questions N] [--home DIR]
+    python -m tests.bench.retrieval SET_FOLDER... [--questions N] [--home DIR] [--embedder static]
 
 Each folder holds corpus.jsonl, queries.jsonl and qrels/*.tsv. Prints one JSON line a set and way: recall@1, recall@5
 (a relevant page among the first 1 or 5), nDCG@10. With --questions N a seeded sample of the questions is used.
@@ -20,7 +20,7 @@ from ingest.pipeline import ingest
 from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
 from ragkit.evaluate.retrieval import ndcg
-from ragkit.settings import RetrieveSettings
+from ragkit.settings import IngestSettings, RetrieveSettings
 from ragkit.workbench import Workbench
 
 WAYS = {
@@ -46,10 +46,10 @@ def read_set(folder: Path, questions: int) -> tuple[dict[str, str], dict[str, di
     return {key: asked[key] for key in sample}, relevant
 
 
-def collection_of(folder: Path, home: Path) -> Collection:
+def collection_of(folder: Path, home: Path, settings: IngestSettings) -> Collection:
     """The set's corpus, ingested as a person would (once a home)."""
-    collection = Collection.open(home, folder.name.replace(".", "-"), create=True)
-    settings = collection.settings
+    name = f"{folder.name.replace('.', '-')}-{settings.embedder}"
+    collection = Collection.open(home, name, create=True, settings=settings)
     ingest(collection, [folder / "corpus.jsonl"], EMBEDDERS.load(settings.embedder)(settings.embedder_model))
     return collection
 
@@ -73,10 +73,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--home", type=Path, default=None)
+    parser.add_argument("--embedder", default="auto")
+    parser.add_argument("--embedder-model", default="minilm")
     options = parser.parse_args()
+    ingested = IngestSettings(embedder=options.embedder, embedder_model=options.embedder_model)
     with tempfile.TemporaryDirectory() as scratch:
         for folder in options.folders:
-            workbench = Workbench(collection_of(folder, options.home or Path(scratch)))
+            workbench = Workbench(collection_of(folder, options.home or Path(scratch), ingested))
             asked, relevant = read_set(folder, options.questions)
             for name, settings in WAYS.items():
                 result = score(workbench, replace(settings, abstain_below=0.0), asked, relevant)
