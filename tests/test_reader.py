@@ -23,6 +23,7 @@ from ragkit.generate.reader import ReaderGenerator, SpanReader
 from ragkit.generate.reader_torch import TorchScorer
 from ragkit.prompt.template import Template
 from ragkit.span import Calibration, PairEncoder
+from ragkit.tune.folder import calibrate
 from ragkit.types import Decoding, Hit
 from tests.readers import SURE, UNSURE, save_encoder, save_reader
 
@@ -197,3 +198,14 @@ def test_the_generator_quotes_with_a_mark_or_abstains(base: Path, adapter: Path,
     assert made.reading == SpanReader(str(base), adapter).read(QUESTION, PASSAGES)
     unsure = ReaderGenerator(str(base), str(calibrated(adapter, tmp_path / "unsure", UNSURE)))
     assert unsure.generate(prompt, Decoding(), lambda _: True).text == "The documents do not say."
+
+
+def test_the_threshold_lets_few_questions_without_an_answer_through() -> None:
+    margins = [4.0, 3.0, 2.5, 2.0, -1.0, -2.0, 0.5, -3.0, 1.0, 0.0]
+    right = [True, True, True, True, False, False, False, False, False, False]
+    found = calibrate(margins, right, [not each for each in right])
+    told = [found.confidence(margin) >= found.threshold for margin in margins]
+    assert all(told[:4])
+    assert sum(told[4:]) <= 2
+    assert found.confidence(4.0) > found.confidence(-3.0)
+    assert calibrate([], [], []).threshold == 0.5

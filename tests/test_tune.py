@@ -24,7 +24,6 @@ from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings, TuneSettings
 from ragkit.tune import extract, generate
 from ragkit.tune.card import LOG, QUESTIONS, read_log, read_questions
-from ragkit.tune.folder import calibrate
 from ragkit.tune.loop import Trainer, TrainingFailed
 from ragkit.tune.methods import Full, Lora
 from ragkit.tune.rows import Point, Prepared, Reply, Row, Span
@@ -388,17 +387,6 @@ def test_a_span_is_learnt_where_it_stands(encoder) -> None:
     (yes, no) = task.read([rows[1], rows[0]])
     assert yes[:3] == (1, 4, 5)
     assert yes[3] > 0 > no[3]
-
-
-def test_the_threshold_lets_few_questions_without_an_answer_through() -> None:
-    margins = [4.0, 3.0, 2.5, 2.0, -1.0, -2.0, 0.5, -3.0, 1.0, 0.0]
-    right = [True, True, True, True, False, False, False, False, False, False]
-    found = calibrate(margins, right, [not each for each in right])
-    told = [found.confidence(margin) >= found.threshold for margin in margins]
-    assert all(told[:4])
-    assert sum(told[4:]) <= 2
-    assert found.confidence(4.0) > found.confidence(-3.0)
-    assert calibrate([], [], []).threshold == 0.5
 
 
 def test_an_adapter_does_not_say_where_things_lie_on_this_machine(base, bench, data, tmp_path) -> None:
