@@ -315,6 +315,8 @@ class Answer:
     """What the span reader quotes from the passages; `hits[reading.passage]` is its passage. None without a reader."""
     withheld: Withheld = ""
     """Why no model was asked."""
+    closest: tuple[Citation, ...] = ()
+    """For an abstention although passages were near: their sentences nearest to the question."""
     quoted: bool = False
     """Whether the model found no answer and the text is what the reader, being sure, quotes; `generation` has the
     model's own words."""

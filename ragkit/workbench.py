@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from ragkit import adapters
 from ragkit.catalog import EMBEDDERS, GENERATORS, RERANKERS, RETRIEVERS, SELECTORS
@@ -17,6 +14,7 @@ from ragkit.collection import Collection
 from ragkit.defaults import Defaults
 from ragkit.errors import SettingsError
 from ragkit.generate import engines, grounding
+from ragkit.generate.closest import closest
 from ragkit.home import default_home
 from ragkit.projection import Projection
 from ragkit.prompt.pack import pack
@@ -25,9 +23,10 @@ from ragkit.prompt.store import TemplateStore
 from ragkit.protocols import Embedder, Generator, Reader, Reranker, Scored
 from ragkit.ranking import maximal_marginal_relevance
 from ragkit.reading import Readers
+from ragkit.remembering import Remembering
 from ragkit.settings import RetrieveSettings
 from ragkit.shared import Shared
-from ragkit.types import Answer, Evidence, Fingerprint, Generation, Prompt, Reading, Variant, Vectors, Withheld
+from ragkit.types import Answer, Evidence, Generation, Prompt, Reading, Variant, Vectors, Withheld
 
 OnText = Callable[[str], bool]
 """Gets each new piece of an answer; returns False to stop."""
@@ -35,8 +34,6 @@ OnText = Callable[[str], bool]
 ABSTENTION = "The documents do not say."
 """The answer when retrieval finds nothing near and the template has no phrase of its own."""
 
-_MOST_EXAMPLES = 20_000
-"""Worked examples whose vectors are remembered: 31 MB at 384 numbers each."""
 
 _embedders: Shared[Embedder] = Shared(most=2)
 _generators: Shared[Generator] = Shared(most=2)
@@ -108,12 +105,12 @@ class Workbench:
         rescored = [(hit.chunk, score) for hit, score in zip(hits, scores, strict=True)]
         return sorted(rescored, key=lambda pair: (-pair[1], pair[0]))
 
-    def _embedder(self) -> Embedder:
+    def _embedder(self) -> Remembering:
         """The collection's embedder, loaded once; refused if it is not the one that made the vectors."""
         settings = self.collection.settings
         embedder = _embedders.get(
             (settings.embedder, settings.embedder_model),
-            lambda: _Remembering(EMBEDDERS.load(settings.embedder)(settings.embedder_model)),
+            lambda: Remembering(EMBEDDERS.load(settings.embedder)(settings.embedder_model)),
         )
         self.collection.check_embedder(embedder.fingerprint)
         return embedder
@@ -152,11 +149,14 @@ class Workbench:
         answer = self.withheld(variant, evidence, retrieve, reading)
         if answer is not None:
             on_text(answer.text)
+        else:
+            generator = self.generator(variant)
+            prompt = self._assemble(question, variant, evidence, generator)
+            generation = generator.generate(prompt, variant.decoding, on_text)
+            answer = self.answer_of(variant, evidence, prompt, generation, reading, retrieve)
+        if not answer.abstained or answer.withheld == "nothing near":
             return answer
-        generator = self.generator(variant)
-        prompt = self._assemble(question, variant, evidence, generator)
-        generation = generator.generate(prompt, variant.decoding, on_text)
-        return self.answer_of(variant, evidence, prompt, generation, reading, retrieve)
+        return replace(answer, closest=closest(question, evidence.hits, self._embedder().plain))
 
     def reader(self, evidence: Evidence, retrieve: RetrieveSettings, variant: Variant | None = None) -> Reader | None:
         """The reader that quotes from this evidence before a variant answers.
@@ -323,48 +323,6 @@ class Workbench:
             reading=reading,
             withheld=why,
         )
-
-
-class _Remembering:
-    """An embedder that remembers its last queries and the bank of worked examples.
-
-    One question is embedded once, however many parts need it, and a bank once, however many questions are asked.
-    """
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self._queries: dict[str, Vectors] = {}
-        self._examples: dict[str, Vectors] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        return self._embedder.fingerprint
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._embedder.count_tokens(texts)
-
-    def embed(self, texts: Sequence[str], kind: Literal["passage", "query"] = "passage") -> Vectors:
-        if not texts or kind == "query" and len(texts) > 1:
-            return self._embedder.embed(texts, kind)
-        if kind == "passage":
-            return self._remembered(texts)
-        with self._lock:
-            if texts[0] not in self._queries:
-                if len(self._queries) >= 64:
-                    self._queries.pop(next(iter(self._queries)))
-                self._queries[texts[0]] = self._embedder.embed(texts, kind)
-            return np.array(self._queries[texts[0]])
-
-    def _remembered(self, texts: Sequence[str]) -> Vectors:
-        with self._lock:
-            new = [text for text in dict.fromkeys(texts) if text not in self._examples]
-            if len(self._examples) + len(new) > _MOST_EXAMPLES:
-                self._examples.clear()
-                new = list(dict.fromkeys(texts))
-            if new:
-                self._examples.update(zip(new, self._embedder.embed(new), strict=True))
-            return np.stack([self._examples[text] for text in texts])
 
 
 def _check_retrieval(question: str, settings: RetrieveSettings) -> None:

@@ -118,6 +118,25 @@ def _declining(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_declining")
+def test_a_refusal_tells_what_stands_nearest_to_the_question(workbench: Workbench) -> None:
+    text = "Bread is baked in an oven. A cat sleeps on the mat all day! Rain falls in the hills on most days."
+    library.put(workbench.collection, "long.txt", [text])
+    answer = workbench.ask("Where does the cat sleep on the mat?", ECHO, retrieve=SEARCH)
+    assert answer.abstained
+    quotes = [each.quote for each in answer.closest]
+    assert quotes == ["A cat sleeps on the mat all day!", "The cat sleeps on the mat."] or quotes == [
+        "The cat sleeps on the mat.", "A cat sleeps on the mat all day!"
+    ]  # fmt: skip
+    for each in answer.closest:
+        assert answer.hits[each.number - 1].document == each.document
+        page = workbench.collection.page(workbench.collection.document(each.document).id, each.page)
+        assert page.text[each.start : each.end] == each.quote
+    assert History(workbench.collection).keep(answer, "talk").closest == answer.closest
+    far = workbench.ask("Where does the cat sleep?", ECHO, retrieve=replace(SEARCH, abstain_below=1.0))
+    assert (far.abstained, far.closest) == (True, ())
+
+
+@pytest.mark.usefixtures("_declining")
 def test_a_sure_reader_stands_in_where_the_model_finds_no_answer(workbench: Workbench, readers: Path) -> None:
     settings = replace(with_reader(readers), reader_below=0.0, reader_above=0.0)
     answer = workbench.ask(QUESTION, ECHO, retrieve=settings)

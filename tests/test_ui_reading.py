@@ -84,6 +84,10 @@ def test_the_reason_for_an_abstention_is_said(home: Path, base: Path) -> None:
     assert answers.reading_of(answer, "7") is None
     assert "Answer at length anyway" in page
     assert "Nearest in the documents" in page
+    assert answer.closest
+    for place, each in enumerate(answer.closest):
+        drawer.open_answer({"7": answer}, "close", f"7:{place}")
+        assert st.session_state["drawer"].place.quote == each.quote
 
 
 def test_a_quotation_that_stands_in_for_the_answer_says_so_and_leaves_the_way_to_the_plain_model(
@@ -191,7 +195,10 @@ def test_the_terminal_prints_the_quotation_first(filled: Path, base: Path) -> No
     card = filled / "adapters" / "mine" / "ragkit.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "calibration": UNSURE}))
     refused = ragkit(*question, home=filled)
-    assert refused.stdout.strip() == "The documents do not say."
+    first, *nearest = refused.stdout.strip().splitlines()
+    assert first == "The documents do not say."
+    assert nearest[0].startswith("[1] lora.md, page 1: ")
+    assert "Nearest in the documents" in refused.stderr
     assert "the reader finds no answer" in refused.stderr
     (asked,) = rows(ragkit(*question, "--reader-below", "0", "--json", home=filled))
     assert asked["generation"] is not None

@@ -156,17 +156,26 @@ def sources(answer: Answer, key: str) -> Html:
         guessed = all(one.inferred for one in cited)
         label = "Found by its words, not named by the answer" if guessed else ""
         return _chips(shown, label)
-    return nearest(answer, key, "The answer names no passage. The nearest are")
-
-
-def nearest(answer: Answer, key: str, label: str = "Nearest in the documents") -> Html:
-    """One chip for each of the nearest passages, which opens it; nothing where none was found."""
     hits = answer.prompt.hits if answer.prompt else answer.hits
     shown = [
         _chip(mark, "hit", f"{key}:{hit.chunk}", hit.document, page_name(hit.page, hit.page_label), hit.text)
         for mark, hit in enumerate(hits[:3], start=1)
     ]
-    return _chips(shown, label if shown else "")
+    return _chips(shown, "The answer names no passage. The nearest are" if shown else "")
+
+
+def closest(answer: Answer, key: str) -> Html | None:
+    """What stands in the documents nearest to a question that got no answer; each opens its page (event `close`)."""
+    if not answer.closest:
+        return None
+    lines = [
+        el("li", el("span", f"“{' '.join(each.quote.split())}” "),
+           _chip(each.number, "close", f"{key}:{place}", each.document, page_name(each.page, each.page_label),
+                 each.quote))
+        for place, each in enumerate(answer.closest)
+    ]  # fmt: skip
+    head = el("div", "Nearest in the documents", class_="rk-muted rk-small rk-chips-label")
+    return el("div", head, el("ul", *lines, class_="rk-closest"))
 
 
 def _chips(shown: Sequence[Html], label: str) -> Html:

@@ -125,7 +125,7 @@ def _side(answer: Answer, side: str, shown: dict[str, Answer]) -> None:
 def _body(answer: Answer) -> list[Html | None]:
     key = str(answer.id)
     if answer.abstained:
-        return [answers.abstention(answer, RetrieveSettings().abstain_below)]
+        return [answers.abstention(answer, RetrieveSettings().abstain_below), answers.closest(answer, key)]
     return [
         answers.stand_in(answer),
         answers.answer_text(answer.text, answer.citations, answer.support, key),

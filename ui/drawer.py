@@ -30,14 +30,14 @@ class Open:
 def open_answer(given: dict[str, Answer], event: str, value: str) -> None:
     """Open what a click below an answer asks for. The value starts with the key.
 
-    Events: `cite`, `read`, `hit`, `detail`.
+    Events: `cite`, `close`, `read`, `hit`, `detail`.
     """
     key, _, rest = value.partition(":")
     answer = given.get(key)
     if answer is None:
         return
-    if event == "cite":
-        cited = answer.citations[int(rest)]
+    if event in ("cite", "close"):
+        cited = (answer.citations if event == "cite" else answer.closest)[int(rest)]
         st.session_state["drawer"] = Open(Place(cited.document, cited.page, cited.start, cited.end, cited.quote))
     elif event == "read" and answer.reading is not None:
         open_reading(answer.reading, answer.hits[answer.reading.passage])

@@ -268,14 +268,19 @@ def _citation(number: int, hit: Hit, claim: str, inferred: bool = False, reading
     best = _best_sentence(hit.text, claim)
     if reading is not None and reading.passage == number - 1:
         best = _sentence_of(hit.text, reading) or best
+    return cited(number, hit, best, inferred)
+
+
+def cited(number: int, hit: Hit, part: Sentence, inferred: bool = True) -> Citation:
+    """A sentence of a passage as a citation, with its place on the page."""
     return Citation(
         number=number,
         document=hit.document,
         page=hit.page,
         page_label=hit.page_label,
-        start=hit.start + best.start,
-        end=hit.start + best.end,
-        quote=hit.text[best.start : best.end],
+        start=hit.start + part.start,
+        end=hit.start + part.end,
+        quote=hit.text[part.start : part.end],
         chunk=hit.chunk,
         inferred=inferred,
     )
@@ -285,7 +290,7 @@ def _best_sentence(passage: str, claim: str) -> Sentence:
     """Most content words in common (F1, so that a long sentence does not win by its length); the first of equals."""
     wanted = set(_content(claim))
     best, top = Sentence(0, len(passage)), -1.0
-    for sentence in _passage_sentences(passage):
+    for sentence in passage_sentences(passage):
         words = set(_content(passage[sentence.start : sentence.end]))
         same = len(wanted & words)
         value = 2 * same / (len(wanted) + len(words)) if same else 0.0
@@ -296,11 +301,11 @@ def _best_sentence(passage: str, claim: str) -> Sentence:
 
 def _sentence_of(passage: str, reading: Reading) -> Sentence | None:
     """The sentence that holds a span whole; None for a span over the border of two."""
-    holding = (each for each in _passage_sentences(passage) if each.start <= reading.start and reading.end <= each.end)
+    holding = (each for each in passage_sentences(passage) if each.start <= reading.start and reading.end <= each.end)
     return next(holding, None)
 
 
-def _passage_sentences(passage: str) -> list[Sentence]:
+def passage_sentences(passage: str) -> list[Sentence]:
     """Sentences of a passage. Single line breaks are a page's own line ends there, not the ends of sentences."""
     flowing = re.sub(r"(?<!\n)\n(?![\n\s]|[-*•]|\d{1,3}[.)])", " ", passage)
     return sentences(flowing)

@@ -71,6 +71,8 @@ def ask(
     write("\n")
     if answer.quoted:
         notes.print("[dim]The language model found no answer; the quotation of the reader stands.[/]")
+    if answer.closest:
+        notes.print("[dim]Nearest in the documents:[/]")
     show_citations(answer)
     if (answer.abstained or answer.quoted) and answer.generation and answer.variant.adapter:
         notes.print(f"[dim]The adapter {escape(answer.variant.adapter)} declines. The model itself, at length: "
@@ -86,8 +88,8 @@ def show_reading(reading: Reading, hit: Hit) -> None:
 
 
 def show_citations(answer: Answer) -> None:
-    """One line a citation, on standard output."""
-    for citation in answer.citations:
+    """One line a citation, or a sentence near to what got no answer, on standard output."""
+    for citation in answer.citations or answer.closest:
         quote = " ".join(citation.quote.split())
         place = f"{citation.document}, page {citation.page}"
         results().print(f"[bold]\\[{citation.number}][/] {escape(place)}: [dim]{escape(quote)}[/]", soft_wrap=True)

@@ -133,7 +133,7 @@ def _turns(collection: Collection, given: list[Answer], last: bool, anyway: Call
         parts = [
             answers.reading_of(answer, key),
             answers.abstention(answer, threshold),
-            None if answer.withheld == "nothing near" else answers.nearest(answer, key),
+            answers.closest(answer, key),
             answers.anyway(answer, key),
         ] if answer.abstained else [
             answers.reading_of(answer, key),
