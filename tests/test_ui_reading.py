@@ -77,7 +77,7 @@ def test_the_chip_opens_the_page_with_just_the_quotation_marked(home: Path, base
 def test_the_reason_for_an_abstention_is_said(home: Path, base: Path) -> None:
     answer = ask(library.filled(home), home, base, UNSURE, QUESTION)
     page = html(opened(conversation="talk"))
-    assert answers.NOT_SAID in page
+    assert answers.NOT_SURE in page
     assert "5 passages came near the question, and the reader finds no answer in them" in page
     assert "doubtful, 1%" in page
     assert "<blockquote" not in page

@@ -14,10 +14,13 @@ from ui.views import Html, button, count, el, icon, join, number, seconds
 
 _INLINE = re.compile(r"\*\*(?P<bold>[^*\n]+)\*\*|`(?P<code>[^`\n]+)`|\[(?P<cite>\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _ITEM = re.compile(r"\s*(?:[-*•]|(?P<number>\d{1,3})[.)])\s+")
+_MARKDOWN = re.compile(r"^\s*(?:[-*•]|#+|\d{1,3}[.)])\s+|\*\*|`")
 _FENCE = re.compile(r"\s*```")
 HIGH, LOW = 0.6, 0.3
 """Support above HIGH is not marked; below LOW it is marked as missing."""
 NOT_SAID = "The documents do not say"
+NOT_SURE = "No sure answer"
+"""Where passages came near, so that the documents may well say."""
 CONFIDENCE = ((0.9, "almost certain"), (0.7, "likely"), (0.5, "more likely than not"), (0.0, "doubtful"))
 """Words for a calibrated probability, from the first bound that it reaches."""
 
@@ -169,13 +172,18 @@ def closest(answer: Answer, key: str) -> Html | None:
     if not answer.closest:
         return None
     lines = [
-        el("li", el("span", f"“{' '.join(each.quote.split())}” "),
+        el("li", el("span", f"“{_plain(each.quote)}” "),
            _chip(each.number, "close", f"{key}:{place}", each.document, page_name(each.page, each.page_label),
                  each.quote))
         for place, each in enumerate(answer.closest)
     ]  # fmt: skip
     head = el("div", "Nearest in the documents", class_="rk-muted rk-small rk-chips-label")
     return el("div", head, el("ul", *lines, class_="rk-closest"))
+
+
+def _plain(quote: str) -> str:
+    """A sentence without the marks that a list or a heading in Markdown has, on one line."""
+    return " ".join(_MARKDOWN.sub("", quote).split())
 
 
 def _chips(shown: Sequence[Html], label: str) -> Html:
@@ -244,9 +252,10 @@ def abstention(answer: Answer, threshold: float) -> Html:
     if answer.withheld == "nothing read" and answer.reading is not None:
         near = f"{count(len(answer.hits), 'passage')} came near the question"
         told = f"{near}, and the reader finds no answer in them; its best guess is {confidence(answer.reading)}."
-        return el("div", el("h4", NOT_SAID), said, el("p", told, class_="rk-muted"), class_="rk-abstain")
+        head = NOT_SURE if answer.closest else NOT_SAID
+        return el("div", el("h4", head), said, el("p", told, class_="rk-muted"), class_="rk-abstain")
     if nearest is None or nearest >= threshold:
-        return el("div", el("h4", NOT_SAID), said, class_="rk-abstain")
+        return el("div", el("h4", NOT_SURE if answer.closest else NOT_SAID), said, class_="rk-abstain")
     scale = el(
         "div",
         el("span", class_="rk-scale-fill", style=f"width:{max(nearest, 0) * 100:.1f}%"),
@@ -278,7 +287,7 @@ def stand_in(answer: Answer) -> Html | None:
     """A line below or above a quotation that stands in for an answer; None where the model answered."""
     if not answer.quoted:
         return None
-    return el("p", "The language model found no answer; the reader, which quotes, is sure of this one.",
+    return el("p", "The language model found no answer; this is what the reader quotes.",
               class_="rk-muted rk-small")  # fmt: skip
 
 

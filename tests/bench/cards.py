@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,11 @@ LONG = {
 }
 """The same for questions that want a paragraph."""
 
-ATTRIBUTION = """Trained on articles of SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018; CC BY-SA 4.0) and on
-AdversarialQA (Bartolo et al. 2020; CC BY-SA 3.0), whose texts are from Wikipedia. The base is under Apache-2.0; the
-adapter's weights are offered under CC BY-SA 4.0, as a derivative of its training data."""
+ATTRIBUTION = """Trained on articles of SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018; CC BY-SA 4.0){} on
+AdversarialQA (Bartolo et al. 2020; CC BY-SA 3.0), whose texts are from Wikipedia{}. The base is under
+Apache-2.0; the adapter's weights are offered under CC BY-SA 4.0, as a derivative of its training data."""
+MEDQUAD = """, and on 2,500 questions of MedQuAD (Ben Abacha and
+Demner-Fushman 2019; CC BY 4.0) with the first sentence of their answers"""
 
 
 def summary(report: Report, held_out: Sequence[str]) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
         "",
         f"Reproduce: `python -m tests.bench.bundled {adapter.name}` (with the shared data beside the checkout).",
         "",
-        ATTRIBUTION,
+        ATTRIBUTION.format(*((",", MEDQUAD) if "medquad.json" in card["sources"]["files"] else (" and", ""))),
         "",
         "## Measured",
         "",
@@ -145,6 +147,10 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
     for metric, (words, _) in MEASURES.items():
         cells = [_cell(each.get(metric)) for each in found["variants"].values()]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    if len(found["variants"]) > 2:
+        lines += ["", "Beside the reader means: where the reader's best quotation is hardly likely right, nothing is"
+                  " answered; where the model finds no answer and the reader is sure, its quotation is the answer."
+                  " How sure (0.25 and 0.6) was set in sight of these questions."]  # fmt: skip
     if found["differences"]:
         lines += ["", "Paired differences, this adapter minus the other:", "", "| | " + " | ".join(found["differences"])
                   + " |", "| --- |" + " --- |" * len(found["differences"])]  # fmt: skip
@@ -163,8 +169,9 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
             "## Where it is worse",
             "",
             f"Questions that want a paragraph: {found['long']['answerable']} of MedQuAD (CC BY 4.0), whose answers have"
-            " 200 to 1,000 characters. It answers them in a few words, as it was taught; take another template for"
-            " explanations, lists and summaries, which asks the model without it.",
+            " 200 to 1,000 characters; of their subjects nothing was trained on. It answers them in a few words, as"
+            " it was taught; take another template for explanations, lists and summaries, which asks the model without"
+            " it.",
             "",
             "| | " + " | ".join(found["long"]["variants"]) + " |",
             "| --- |" + " --- |" * len(found["long"]["variants"]),
@@ -179,10 +186,18 @@ def text(adapter: Adapter, found: dict[str, Any]) -> str:
         f"{rows['train']:,} rows ({rows['held']:,} held out by article), {metrics['steps']:,} steps,"
         f" {metrics['tokens']:,} tokens in {metrics['seconds'] / 60:.0f} minutes"
         f" ({metrics['tokens_per_second']:,.0f} a second); held-out loss {metrics['held_out_loss']:.4f}, best at step"
-        f" {metrics['best_step']:,}. Settings, data hash and versions: `ragkit.json`. Its course: `log.jsonl`.",
+        f" {metrics['best_step']:,}.{_start(card)} Settings, data hash and versions: `ragkit.json`. Its course:"
+        " `log.jsonl`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _start(card: Mapping[str, Any]) -> str:
+    """What went before a training that went on from another adapter."""
+    if "start" not in card:
+        return ""
+    return f" It went on from `{card['start']['name']}`, a first stage that the same command makes."
 
 
 def _cell(value: dict[str, float] | None, sign: str = "") -> str:
