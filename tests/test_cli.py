@@ -17,7 +17,7 @@ from ragkit.types import Decoding, Variant
 from tests.command import ROOT, TRACEBACK, ragkit, rows
 from ui.cli import COMMANDS, app
 
-WITHOUT_COLLECTION = {"list", "models", "adapters", "backup", "restore"}
+WITHOUT_COLLECTION = {"distill", "list", "models", "adapters", "backup", "restore"}
 
 
 def test_help_names_every_command_with_its_summary() -> None:
@@ -41,7 +41,8 @@ def test_help_of_ragkit_loads_nothing_that_a_command_needs() -> None:
 @pytest.mark.parametrize("name", COMMANDS.names)
 def test_every_command_takes_the_common_options(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
-    wanted = {"--home", *({"--json"} if name != "ui" else ())} - ({"--home"} if name == "models" else set())
+    homeless = {"--home"} if name in ("distill", "models") else set()
+    wanted = {"--home", *({"--json"} if name != "ui" else ())} - homeless
     wanted |= {"--collection"} if name not in WITHOUT_COLLECTION else set()
     assert {option for option in wanted if option not in shown} == set()
 

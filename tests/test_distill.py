@@ -14,7 +14,7 @@ from ragkit.catalog import EMBEDDERS
 from ragkit.embed.distill import distill
 from ragkit.errors import ModelError, SettingsError
 from tests import readers
-from tests.command import ROOT, ragkit
+from tests.command import ROOT, ragkit, rows
 
 TEXTS = ["The vine grows on the wall.", "a vine", "Quite another matter, with numbers: 1887 and 42.", ""]
 
@@ -67,8 +67,10 @@ def test_what_is_no_static_model_is_refused(folder: Path, tmp_path: Path) -> Non
 
 def test_from_the_command_line(tmp_path: Path) -> None:
     base = readers.save_encoder(tmp_path / "encoder")
-    done = ragkit("distill", str(base), "--to", str(tmp_path / "made"), "--dimension", "8", home=tmp_path / "home")
+    wanted = ("--to", str(tmp_path / "made"), "--dimension", "8", "--json")
+    done = ragkit("distill", str(base), *wanted, home=tmp_path / "home")
     assert "--embedder-model" in done.stderr
+    assert rows(done) == [{"folder": str(tmp_path / "made"), "dimension": 8}]
     assert EMBEDDERS.load("static")(str(tmp_path / "made")).fingerprint.dimension == 8
     done = ragkit("distill", str(base), "--to", str(tmp_path / "made"), home=tmp_path / "home", expect=1)
     assert "is there already" in done.stderr

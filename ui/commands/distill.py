@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ragkit.embed import distill as distillation
 from ragkit.errors import SettingsError
-from ui.console import notes
+from ui.console import JsonOption, emit, notes
 
 
 def distill(
@@ -20,6 +20,7 @@ def distill(
     dimension: Annotated[int, typer.Option(help="Of the vectors; fewer are smaller and less exact.")] = (
         distillation.DIMENSION
     ),
+    as_json: JsonOption = False,
 ) -> None:
     """Write a table of token vectors; half a minute for MiniLM. Any sentence-transformers tool loads the folder."""
     if to.exists():
@@ -32,4 +33,6 @@ def distill(
         unfinished.rename(to)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    if as_json:
+        emit({"folder": str(to), "dimension": dimension})
     notes.print(f"{escape(str(to))} is ready. Use it with: ragkit ingest FILES --embedder-model {escape(str(to))}")
