@@ -23,6 +23,7 @@ from tests.command import ragkit, rows
 from tests.readers import SURE, UNSURE, save_encoder, save_reader
 from tests.test_ui import ECHO, EVIL, Slow, html, opened, until
 from ui import answers, drawer, state
+from ui.commands import ask as terminal
 from ui.runner import Task
 from ui.screens import ask as screen
 
@@ -181,6 +182,21 @@ def test_an_answer_of_the_engine_reader_is_not_said_twice(home: Path, base: Path
     assert answer.reading is not None
     assert answers.reading_of(answer, "7") is None
     assert "99% sure" in str(answers.numbers(answer))
+
+
+def test_the_terminal_says_no_refusal_where_a_quotation_stands_in_for_it(
+    home: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = ask(library.filled(home), home, base, SURE, QUESTION)
+    assert answer.reading is not None
+    text = f"{answer.reading.text} [1]"
+    terminal.show_rest(replace(answer, quoted=True, text=text), answers.NOT_SAID)
+    assert answers.NOT_SAID not in capsys.readouterr().out
+    unsure = replace(answer.reading, answered=False)
+    terminal.show_rest(replace(answer, quoted=True, text=text, reading=unsure), answers.NOT_SAID)
+    assert capsys.readouterr().out.startswith(f"{text}\n")
+    terminal.show_rest(replace(answer, abstained=True, citations=()), answers.NOT_SAID)
+    assert capsys.readouterr().out.startswith(f"{answers.NOT_SAID}\n")
 
 
 def test_the_terminal_prints_the_quotation_first(filled: Path, base: Path) -> None:

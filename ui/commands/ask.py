@@ -45,11 +45,16 @@ def ask(
     if "adapter" not in variant and "engine" not in variant:  # nobody chose who answers: then the default's template
         variant = {"template": usual.template, **variant}
     chosen = Variant(**variant, decoding=Decoding(**decoding))
+    refusal = workbench.templates.get(chosen.template).abstain
+    held = ""
     with interruptible() as stopped:
 
         def on_text(text: str) -> bool:
-            if not as_json:
-                write(text)
+            nonlocal held
+            held += text
+            if not as_json and not refusal.startswith(held.strip()):  # a refusal waits: a quotation may stand in for it
+                write(held)
+                held = ""
             return not stopped()
 
         def on_reading(reading: Reading, evidence: Evidence) -> None:
@@ -68,9 +73,17 @@ def ask(
     if as_json:
         emit(to_json(answer))
         return
-    write("\n")
+    show_rest(answer, held)
+
+
+def show_rest(answer: Answer, held: str) -> None:
+    """What is to be said when the model has ended: the text that was held back, its sources, and how it was made."""
+    if not answer.quoted:
+        write(f"{held}\n")
+    elif answer.reading is not None and not answer.reading.answered:  # else the quotation stands there already
+        write(f"{answer.text}\n")
     if answer.quoted:
-        notes.print("[dim]The language model found no answer; the quotation of the reader stands.[/]")
+        notes.print("[dim]The language model found no answer; this is what the reader quotes.[/]")
     if answer.closest:
         notes.print("[dim]Nearest in the documents:[/]")
     show_citations(answer)
