@@ -1,8 +1,9 @@
 """A table of token vectors out of a sentence-transformers model, without any text to learn from.
 
-After model2vec (Tulkens and van Dongen 2024): every token of the vocabulary is embedded alone, principal components
-keep what tells tokens apart, and frequent tokens weigh less, by their rank under Zipf's law (smooth inverse frequency,
-Arora et al. 2017). What the words of a text mean together is lost; `tests/bench/static.py` measures how much that is.
+After model2vec (Tulkens and van Dongen 2024): every token of the vocabulary is embedded alone; principal components
+keep what tells tokens apart, and are brought nearer to one length here; frequent tokens weigh less, by their rank under
+Zipf's law (smooth inverse frequency, Arora et al. 2017). What the words of a text mean together is lost:
+`tests/bench/static.py` measures how much that is.
 """
 
 from __future__ import annotations
@@ -21,9 +22,15 @@ from ragkit.errors import SettingsError
 from ragkit.types import Vectors
 
 DIMENSION = 256
-"""model2vec's default; more gained nothing on SciFact."""
+"""model2vec's default."""
+_WHITEN = 0.75
+"""How far the components are brought to one length: 0 leaves them, 1 makes them equal. Of 0, 0.25, 0.5, 0.75 and 1 the
+best on SciFact, Cranfield and CISI together: nDCG@10 of whole documents 0.475, 0.324, 0.328 against 0.396, 0.307, 0.310
+without."""
 _MARKS = re.compile("^(##|[Ġ▁])")
 """What tokenizers put before a token to say that it goes on a word, or begins one."""
+_LEAST = 1e-4
+"""Least variance that counts, as a part of the largest: below it there is noise."""
 _SIF = 1e-4
 """The constant of smooth inverse frequency (model2vec's; Arora et al. take 1e-3 for counted frequencies)."""
 
@@ -51,10 +58,11 @@ def distill(model: str, folder: Path, dimension: int = DIMENSION) -> None:
 
 
 def _components(vectors: Vectors, dimension: int) -> Vectors:
-    """The vectors along their first principal components, shape (n, dimension)."""
+    """The vectors along their first principal components, partly whitened, shape (n, dimension)."""
     centred = vectors - vectors.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred.T @ centred)
-    return centred @ directions[:dimension].T
+    _, variances, directions = np.linalg.svd(centred.T @ centred / len(centred))
+    kept = np.maximum(variances[:dimension], _LEAST * variances[0])
+    return centred @ directions[:dimension].T / kept ** (_WHITEN / 2)
 
 
 def _weights(tokens: Sequence[str], plain: NDArray[np.bool_]) -> Vectors:

@@ -23,7 +23,7 @@ from ragkit.types import Fingerprint, Vectors
 
 MAX_TOKENS = 512
 """Longest passage: an average over more words says little of any."""
-_FORMAT = 1
+_FORMAT = 2
 """Part of the cache folder's name: a change of the distillation makes new folders."""
 _AT_ONCE = 2_000
 """Texts looked up together."""

@@ -105,11 +105,28 @@ def _injection(kept: Found) -> str:
     return text + _table(("template", "adapter", "order obeyed", "right answer"), rows)
 
 
+def _static(kept: Found) -> str:
+    rows = [
+        (
+            each["set"], f"{each['documents']:,}", f"{each['static']['ndcg@10']:.3f}", f"{each['auto']['ndcg@10']:.3f}",
+            f"{each['static']['texts a second']:,.0f}", f"{each['auto']['texts a second']:,.0f}",
+        )
+        for each in kept["found"]
+    ]  # fmt: skip
+    text = (
+        "## A static embedder beside its model\n\n`python -m tests.bench.static SET... --keep`: what `ragkit distill`"
+        f" makes of `{kept['settings']['model']}`, search by meaning alone over whole documents.\n\n"
+    )
+    head = ("set", "documents", "nDCG@10, static", "nDCG@10, model", "texts a second, static", "texts a second, model")
+    return text + _table(head, rows)
+
+
 SECTIONS: dict[str, Callable[[Found], str]] = {
     "scale": _scale,
     "memory-hashing": _memory,
     "memory-minilm": _memory,
     "cancel": _cancel,
+    "static": _static,
     "tuning": _tuning,
     "injection": _injection,
 }
