@@ -106,7 +106,8 @@ class Projection:
         spare = 0 if only is not None else min(len(view.removed), _SPARE * k)
         while True:
             scores, ids = index.search(vectors, k + spare, only)
-            kept = (ids >= 0) & ~np.isin(ids, list(view.removed))
+            there = [[chunk >= 0 and chunk not in view.removed for chunk in row] for row in ids.tolist()]
+            kept = np.array(there, dtype=bool).reshape(ids.shape)
             # What has gone may be just what is nearest, as when a document was replaced by its next version.
             if (kept.sum(axis=1) >= k).all() or spare >= len(view.removed) or only is not None:
                 break

@@ -11,7 +11,7 @@ from ragkit import schema
 from ragkit.collection import Collection
 from ragkit.projection import Projection
 from ragkit.salvage import salvage
-from ragkit.types import Chunk, Problem, Vectors
+from ragkit.types import Chunk, Problem
 
 _ROUNDING = 0.01
 """Vectors have length 1; a longer or shorter one was altered on the disk, which SQLite does not notice."""
@@ -70,21 +70,23 @@ def _check_contents(collection: Collection) -> Iterator[Problem]:
         ).fetchone()[0]
         if wrong:
             yield Problem(f"{wrong} vectors of another length than {fingerprint}", "database", repairable=False)
-        lengths = (np.linalg.norm(vectors, axis=1) for vectors in _vectors(collection, wrong))
-        if off := sum(int((np.abs(length - 1) > _ROUNDING).sum()) for length in lengths):
-            yield Problem(f"{off} vectors that are not of length 1", "database", repairable=False)
+        else:  # of another length they make no table
+            yield from _check_norms(collection)
     yield from _check_offsets(collection)
     yield from _check_words(collection)
     yield from Projection(collection).check()
     yield from _check_files(collection)
 
 
-def _vectors(collection: Collection, wrong: int) -> Iterator[Vectors]:
-    """All vectors, some thousands at a time; none if some are of a wrong length, which makes no table."""
-    ids = collection.ids()
-    for start in range(0, 0 if wrong else len(ids), _BLOCK):
+def _check_norms(collection: Collection) -> Iterator[Problem]:
+    """Vectors have length 1, some thousands at a time."""
+    ids, off = collection.ids(), 0
+    for start in range(0, len(ids), _BLOCK):
         some = ids[start : start + _BLOCK]
-        yield collection.vectors(after=int(some[0]) - 1, up_to=int(some[-1]))[1]
+        _, vectors = collection.vectors(after=int(some[0]) - 1, up_to=int(some[-1]))
+        off += int((np.abs(np.linalg.norm(vectors, axis=1) - 1) > _ROUNDING).sum())
+    if off:
+        yield Problem(f"{off} vectors that are not of length 1", "database", repairable=False)
 
 
 def _check_offsets(collection: Collection) -> Iterator[Problem]:
