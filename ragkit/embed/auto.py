@@ -15,7 +15,8 @@ def embedder(model: str = "minilm") -> Embedder:
     Both give the same vectors (cosine above 0.9999) and have the same fingerprint, so a collection may change engines.
     A folder with a static model is read as one.
     """
-    if models.is_static(models.resolve(model, "embedder").path):
+    # The built-in ones are none, and looking them up twice would cost every start.
+    if model not in models.BUILT_INS and models.is_static(models.resolve(model, "embedder").path):
         return import_module("ragkit.embed.static").StaticEmbedder(model)
     sentence = import_module("ragkit.embed.sentence") if shutil.which("nvidia-smi") else None
     if sentence is not None:
