@@ -1,4 +1,4 @@
-"""Files into a collection: one thread parses and splits while this one embeds and writes.
+"""Files into a collection: one thread parses and splits, one embeds, this one writes.
 
 A document is published in one transaction when its last passage has its vector, so killing the process at any moment
 loses nothing that was reported, and the same files again do only what is missing.
@@ -105,7 +105,7 @@ class _Ingestion:
         self._advanced()
         self._reader.start()
         try:
-            with self._collection.writer() as self._writer:
+            with self._collection.writer() as self._writer, self._window:
                 self._consume()
         except StopRequested:
             pass
@@ -117,14 +117,13 @@ class _Ingestion:
         return list(self._results.values())
 
     def _consume(self) -> None:
-        """Take items until the reader has finished; embed when a window is full or nothing else is to be done."""
+        """Take items until the reader has finished."""
         while True:
             self._between(0)
             try:
                 item = self._reader.items.get(timeout=0.05)
             except queue.Empty:
-                if len(self._window):
-                    self._window.embed()
+                self._window.rest()
                 continue
             if isinstance(item, Finished):
                 if item.error is not None:

@@ -57,7 +57,7 @@ class _Reembedding:
     def run(self) -> list[JobFile]:
         self._listen(Planned(tuple(document.name for document in self._documents)))
         tokens: list[int] = []
-        with self._collection.writer() as self._writer:
+        with self._collection.writer() as self._writer, self._window:
             for document in self._documents:
                 tokens.append(self._stage(document))
             self._window.flush()

@@ -18,10 +18,11 @@ _PACKAGES = ("torch", "transformers", "peft", "trl", "sentence-transformers", "o
              "numpy")  # fmt: skip
 
 
-def keep(name: str, found: Any, **settings: Any) -> None:  # noqa: ANN401 - anything that JSON can hold
-    """Write a result beside the machine, the versions, the load and the settings it was found with."""
+def keep(name: str, found: Any, peers: dict[str, dict[str, str]] | None = None, **settings: Any) -> None:  # noqa: ANN401 - anything that JSON can hold
+    """Write a result beside the machine, the versions (the peers' too), the load and the settings it was found with."""
     FOLDER.mkdir(exist_ok=True)
-    text = json.dumps({"settings": settings, "made": _made(), "found": found}, indent=1)
+    made = _made() | ({"peers": peers} if peers else {})
+    text = json.dumps({"settings": settings, "made": made, "found": found}, indent=1)
     (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,85 @@
+"""Prompts to answers: ragkit's openvino engine beside llama.cpp, the same file, text, threads and greedy decoding; and
+four templates on one evidence beside one.
+
+Every prompt has paragraphs that no prompt before it had, so that neither side finds its beginning in a cache.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ragkit import models
+from ragkit.catalog import GENERATORS
+from ragkit.prompt.store import TemplateStore
+from ragkit.protocols import Generator
+from ragkit.types import Decoding, Prompt
+from tests.bench.sides import Side
+from tests.bench.templates import Item, items
+
+MODEL = "smollm2-135m"
+TEMPLATES = ("cite", "concise", "quote", "strict")
+CONTEXT = 4096
+
+
+def measure(
+    scratch: Path, *, sides: Sequence[str], passages: Sequence[int], rounds: int, tokens: int
+) -> dict[str, dict[str, Any]]:
+    """`answers`: by number of passages and side, each round; `variants`: seconds of four and of one."""
+    engine: Generator = GENERATORS.load("openvino")(MODEL)
+    store = TemplateStore(scratch)
+    file = str(models.resolve(MODEL, "generator").path)
+    drawn = iter(items(len(passages) * (rounds + 1) + rounds * (len(TEMPLATES) + 1), seed=11)[0])
+    found: dict[str, dict[str, Any]] = {"answers": {}, "variants": {}}
+    peers = [Side(name, scratch) for name in sides]
+    try:
+        for peer in peers:
+            peer.ask("load", model=file, context=CONTEXT)
+        for count in passages:
+            ran: dict[str, list[dict[str, float]]] = {"ragkit": [], **{peer.name: [] for peer in peers}}
+            for number in range(rounds + 1):
+                item = next(drawn)
+                prompt = store.get("cite").render(item.question, _hits(item, count))
+                turns = [("ragkit", None), *((peer.name, peer) for peer in peers)]
+                for name, peer in turns if number % 2 else reversed(turns):
+                    made = _theirs(peer, engine.render(prompt), tokens) if peer else _ours(engine, prompt, tokens)
+                    if number:  # the first round warms all up
+                        ran[name].append(made)
+            found["answers"][str(count)] = ran
+    finally:
+        for peer in peers:
+            peer.__exit__(None, None, None)
+    found["variants"] = _variants(engine, store, drawn, rounds, tokens)
+    return found
+
+
+def _hits(item: Item, count: int) -> tuple[Any, ...]:
+    return (item.hits * -(-count // len(item.hits)))[:count]
+
+
+def _ours(engine: Generator, prompt: Prompt, tokens: int) -> dict[str, float]:
+    begun = time.perf_counter()
+    made = engine.generate(prompt, Decoding(max_tokens=tokens), lambda _: True)
+    seconds = time.perf_counter() - begun
+    return {"prompt": made.prompt_tokens, "first": made.seconds_to_first, "seconds": seconds, "tokens": made.tokens}
+
+
+def _theirs(peer: Side, text: str, tokens: int) -> dict[str, float]:
+    return peer.ask("answer", text=text, tokens=tokens, penalty=Decoding().repetition_penalty)
+
+
+def _variants(engine: Generator, store: TemplateStore, drawn: Any, rounds: int, tokens: int) -> dict[str, list[float]]:  # noqa: ANN401
+    """Seconds of one template on evidence of its own (mean over the four), and of all four on one evidence."""
+    one, four = [], []
+    for _ in range(rounds):
+        alone = 0.0
+        for name in TEMPLATES:
+            item = next(drawn)
+            alone += _ours(engine, store.get(name).render(item.question, item.hits), tokens)["seconds"]
+        one.append(alone / len(TEMPLATES))
+        item = next(drawn)
+        prompts = [store.get(name).render(item.question, item.hits) for name in TEMPLATES]
+        four.append(sum(_ours(engine, prompt, tokens)["seconds"] for prompt in prompts))
+    return {"one": one, "four": four}
