@@ -24,6 +24,7 @@ from ragkit.projection import Projection
 from ragkit.protocols import Embedder
 from ragkit.settings import IngestSettings
 from ragkit.types import Chunk, Vectors
+from ragkit.word_index import WordIndex
 
 KEEP_ORIGINAL = ("pdf",)
 """Kinds whose bytes are kept, for pictures of their pages."""
@@ -113,6 +114,7 @@ class _Ingestion:
             self._reader.stop()
         if self._changed:
             Projection(self._collection).build()
+            WordIndex(self._collection).build()
         self._advanced()
         return list(self._results.values())
 

@@ -16,6 +16,7 @@ from ragkit.projection import Projection
 from ragkit.protocols import Embedder
 from ragkit.settings import IngestSettings
 from ragkit.types import Chunk, Document, Vectors
+from ragkit.word_index import WordIndex
 
 
 def reembed(
@@ -68,6 +69,7 @@ class _Reembedding:
                 )
             self._writer.replace_all(tokens, self._settings, self._embedder.fingerprint)
         Projection(self._collection).build(force=True)
+        WordIndex(self._collection).build(force=True)
         results = [
             JobFile(document.name, "replaced", "", document.pages, self._counts.get(token, 0))
             for document, token in zip(self._documents, tokens, strict=True)

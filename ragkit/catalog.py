@@ -38,11 +38,16 @@ INDEXES = Registry(
     Row(
         "rabitq",
         "ragkit.index.faiss:RaBitQIndex",
-        "One bit a dimension, refined with 8-bit codes; small and fast to about a million.",
+        "One bit a dimension, refined with 8-bit codes; the default up to 200,000 passages.",
         needs=("faiss",),
     ),
     Row("hnsw", "ragkit.index.faiss:HNSWIndex", "Neighbour graph: fastest queries, slow to build.", needs=("faiss",)),
-    Row("ivf", "ragkit.index.faiss:IVFIndex", "Inverted lists over 8-bit codes: for millions.", needs=("faiss",)),
+    Row(
+        "ivf",
+        "ragkit.index.faiss:IVFIndex",
+        "RaBitQ's codes in inverted lists, of which an eighth is searched: for millions.",
+        needs=("faiss",),
+    ),
 )
 
 RETRIEVERS = Registry(
@@ -53,7 +58,7 @@ RETRIEVERS = Registry(
         "Meaning and words, joined by their scores, or by ranks (RRF).",
     ),
     Row("dense", "ragkit.retrieve.dense:DenseRetriever", "By meaning: nearest vectors.", needs=("faiss",)),
-    Row("words", "ragkit.retrieve.words:WordsRetriever", "By words: BM25 over SQLite's full-text index."),
+    Row("words", "ragkit.retrieve.words:WordsRetriever", "By words: BM25 over a full-text index."),
 )
 
 RERANKERS = Registry(

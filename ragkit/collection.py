@@ -191,6 +191,10 @@ class Collection:
         """Number of chunks."""
         return self.connection.execute("SELECT coalesce(sum(chunks), 0) FROM documents").fetchone()[0]
 
+    def count_after(self, chunk: int) -> int:
+        """Number of chunks with a higher id than this."""
+        return self.connection.execute("SELECT count(*) FROM vectors WHERE chunk > ?", (chunk,)).fetchone()[0]
+
     def original(self, document: Document) -> Path | None:
         """The kept copy of the document's bytes, where its kind keeps one (for page pictures)."""
         kept = next(self.folder.glob(f"files/{document.sha256}.*"), None)

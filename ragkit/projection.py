@@ -24,12 +24,18 @@ from filelock import FileLock
 from ragkit.catalog import INDEXES
 from ragkit.collection import Collection
 from ragkit.errors import CollectionError
-from ragkit.protocols import Ids, Index, Scored
+from ragkit.protocols import Ids, Index, Rows, Scored
 from ragkit.types import Problem, Vectors
 
 FLAT_UP_TO = 50_000
-RABITQ_UP_TO = 1_000_000
-"""Measured choices (DESIGN section 5): exact search takes 3 ms at 50,000 vectors; RaBitQ 2.6 ms at 200,000."""
+RABITQ_UP_TO = 200_000
+"""Measured on real vectors of MiniLM: exact search takes 3 ms at 50,000; RaBitQ 6 ms at 200,000 and 32 ms at a
+million, in inverted lists 4 ms at a million (`ragkit/index/faiss.py`)."""
+
+_RECALL_QUERIES = 100
+_RECALL_AT = 10
+_RECALL_BLOCK = 50_000
+"""How the recall of an index is measured when it is built: with some of its own vectors, against exact search."""
 
 _REBUILD_SHARE = 0.05
 _REBUILD_LEAST = 2_000
@@ -56,6 +62,8 @@ class Manifest:
     sequence: int
     sha256: str
     embedder: str
+    recall: float
+    """recall@10 against exact search, measured when it was built; 1 where it is exact itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +165,13 @@ class Projection:
                 if index is None or manifest is None:
                     nothing = np.empty(0, np.int64), np.empty((0, 0), np.float32)
                     return _View(None, None, *nothing, frozenset(), sequence)
-                now = self._collection.ids()
-                removed = np.setdiff1d(index.ids, now, assume_unique=True)
+                total = self._collection.count()
                 fresh = self._collection.vectors(after=manifest.last)
+                removed = np.empty(0, np.int64)
+                if total - len(fresh[0]) != manifest.count:  # to ask for all ids takes a third of a second at a million
+                    removed = np.setdiff1d(index.ids, self._collection.ids(), assume_unique=True)
                 same = manifest.embedder == self._embedder()
-            if same and len(index.ids) - len(removed) + len(fresh[0]) == len(now):
+            if same and len(index.ids) - len(removed) + len(fresh[0]) == total:
                 return _View(index, manifest, *fresh, frozenset(removed.tolist()), sequence)
             # It misses ids below its last, or was overtaken by a re-embedding: it belongs to another history.
             index, manifest = self._write()
@@ -200,9 +210,8 @@ class Projection:
         manifest = next((each for each in manifests if each.embedder == self._embedder()), None)
         if manifest is None:
             return self._collection.count() > 0
-        now = self._collection.ids()
-        there = int(np.searchsorted(now, manifest.last, side="right"))
-        changed = len(now) - there + manifest.count - there
+        fresh = self._collection.count_after(manifest.last)
+        changed = fresh + manifest.count - (self._collection.count() - fresh)
         return changed > max(_REBUILD_LEAST, _REBUILD_SHARE * manifest.count)
 
     def _newest_first(self) -> list[Path]:
@@ -256,15 +265,17 @@ class Projection:
                 name = index_for(len(ids), self._collection.settings.index)
                 index = INDEXES.load(name).build(ids, stored)
                 embedder = self._embedder()
+                recall = 1.0 if name == "flat" else _recall(index, ids, stored)
         if index is not None:
             number = max(map(_generation, older), default=0) + 1
-            manifest = Manifest(number, name, len(ids), int(ids[-1]), stored.shape[1], sequence, "", embedder)
+            manifest = Manifest(number, name, len(ids), int(ids[-1]), stored.shape[1], sequence, "", embedder, recall)
             target = folder / f"vectors-{number}.faiss"
             try:
                 _write_whole(target, index.save)
                 manifest = replace(manifest, sha256=sha256_of(target))
                 text = json.dumps(asdict(manifest), indent=1)
                 _write_whole(target.with_suffix(".json"), lambda path: path.write_text(text))
+                index = INDEXES.load(name).load(target)  # mapped, instead of all in memory
             except (OSError, RuntimeError) as error:  # RuntimeError is what faiss says of a full disk
                 _log.warning("The vector index could not be written and is kept in memory alone: %s", error)
                 target.unlink(missing_ok=True)
@@ -273,6 +284,25 @@ class Projection:
             path.unlink(missing_ok=True)
             path.with_suffix(".faiss").unlink(missing_ok=True)
         return index, manifest
+
+
+def _recall(index: Index, ids: Ids, vectors: Rows) -> float:
+    """The share of the exact nearest neighbours that the index finds, over some of its own vectors."""
+    count = len(ids)
+    places = np.unique(np.linspace(0, count - 1, _RECALL_QUERIES).astype(int))
+    queries = np.concatenate([vectors[place : place + 1] for place in places.tolist()])
+    k = min(_RECALL_AT + 1, count)  # one of them is the vector itself
+    scores = np.empty((len(queries), 0), dtype=np.float32)
+    nearest = np.empty((len(queries), 0), dtype=np.int64)
+    for start in range(0, count, _RECALL_BLOCK):
+        block = slice(start, start + _RECALL_BLOCK)
+        scores = np.hstack([scores, queries @ vectors[block].T])
+        nearest = np.hstack([nearest, np.broadcast_to(ids[block], (len(queries), len(ids[block])))])
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores, nearest = np.take_along_axis(scores, best, axis=1), np.take_along_axis(nearest, best, axis=1)
+    found = index.search(queries, k)[1]
+    shared = [len(set(exact) & set(near)) for exact, near in zip(nearest.tolist(), found.tolist(), strict=True)]
+    return sum(shared) / nearest.size
 
 
 class _Stored:

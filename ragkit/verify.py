@@ -12,6 +12,7 @@ from ragkit.collection import Collection
 from ragkit.projection import Projection
 from ragkit.salvage import salvage
 from ragkit.types import Chunk, Problem
+from ragkit.word_index import WordIndex
 
 _ROUNDING = 0.01
 """Vectors have length 1; a longer or shorter one was altered on the disk, which SQLite does not notice."""
@@ -75,6 +76,7 @@ def _check_contents(collection: Collection) -> Iterator[Problem]:
     yield from _check_offsets(collection)
     yield from _check_words(collection)
     yield from Projection(collection).check()
+    yield from WordIndex(collection).check()
     yield from _check_files(collection)
 
 
@@ -137,4 +139,5 @@ def repair(collection: Collection) -> tuple[str, ...]:
     for path in [*collection.folder.glob(".*.tmp"), *collection.folder.glob("files/.*.tmp")]:
         path.unlink(missing_ok=True)
     Projection(collection).build(force=True)
+    WordIndex(collection).build(force=True)
     return lost

@@ -27,6 +27,7 @@ from ragkit.remembering import Remembering
 from ragkit.settings import RetrieveSettings
 from ragkit.shared import Shared
 from ragkit.types import Answer, Evidence, Generation, Prompt, Reading, Variant, Vectors, Withheld
+from ragkit.word_index import WordIndex
 
 OnText = Callable[[str], bool]
 """Gets each new piece of an answer; returns False to stop."""
@@ -53,6 +54,7 @@ class Workbench:
         self.defaults = Defaults(collection, self.templates)
         self.readers = Readers(collection.home, self.defaults)
         self._projection = Projection(collection)
+        self._word_index = WordIndex(collection)
 
     @classmethod
     def open(cls, collection: str = "sample", home: Path | None = None) -> Workbench:
@@ -77,6 +79,7 @@ class Workbench:
         parts: dict[str, Any] = {
             "collection": self.collection,
             "projection": self._projection,
+            "word_index": self._word_index,
             "embedder": embedder,
             "settings": settings,
         }

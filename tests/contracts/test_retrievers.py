@@ -2,9 +2,11 @@
 
 import pytest
 
+from ragkit import word_index
 from ragkit.catalog import EMBEDDERS, RETRIEVERS
 from ragkit.projection import Projection
 from ragkit.settings import RetrieveSettings
+from ragkit.word_index import WordIndex
 from tests import library
 
 
@@ -12,6 +14,7 @@ def build(name, collection, settings):
     parts = {
         "collection": collection,
         "projection": Projection(collection),
+        "word_index": WordIndex(collection),
         "embedder": EMBEDDERS.load("hashing")(),
         "settings": settings,
     }
@@ -20,8 +23,10 @@ def build(name, collection, settings):
     return RETRIEVERS.load(name)(**parts)
 
 
-@pytest.fixture
-def collection(home):
+@pytest.fixture(params=["a small collection", "a large collection"])
+def collection(home, request, monkeypatch):
+    if request.param == "a large collection":  # its words are searched in files of their own
+        monkeypatch.setattr(word_index, "FTS5_UP_TO", 0)
     return library.filled(home)
 
 
