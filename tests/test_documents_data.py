@@ -23,7 +23,8 @@ REFUSED = {
     "loremipsum-flat.pdf": "no text layer", "table-multi-row-column-cells.pdf": "no text layer",
 }  # fmt: skip
 SAYS = {
-    "habibi.pdf": "habibi", "copy-protected.pdf": "LayoutParser", "umlauts-non-utf8.md": "äöüß",
+    "habibi.pdf": "حَبيبي habibi", "senate-expenditures.pdf": "LEGISLATIVE CORRESPONDENT",
+    "copy-protected.pdf": "LayoutParser", "umlauts-non-utf8.md": "äöüß",
     "fake-text-utf-16.txt": "This is a test document", "fake-html-cp1252.html": "été était très chaud",
     "fake-doc.rtf": "My First Heading",
     "fake.odt": "Header row | Mon", "teams_chat.docx": "saved-by | Dennis",

@@ -45,7 +45,8 @@ def run(name: str, *, again: bool = False, small: bool = False) -> Any:  # noqa:
     with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
         found = import_module(f"tests.bench.{settings['bench']}").measure(Path(scratch), **given)
     if not small:
-        peers = {each: sides.versions(sides.SCRIPTS / f"{each}.py") for each in settings.get("sides", ())}
+        names = {each.partition(":")[0] for each in settings.get("sides", ())}
+        peers = {each: sides.versions(sides.SCRIPTS / f"{each}.py") for each in sorted(names)}
         results.keep(name, found, peers, **settings)
     return found
 
