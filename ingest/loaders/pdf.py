@@ -40,6 +40,9 @@ _FAILURES = (
     ArithmeticError, RecursionError, NotImplementedError, OSError, LookupError, UnicodeError,
 )  # fmt: skip
 
+_STRANGE = re.compile("[\x00-\x08\ufffd\ue000-\uf8ff]")
+"""What stands where a glyph could not be decoded."""
+
 
 class _TooSlowError(Exception):
     """pypdf took longer than PAGE_SECONDS."""
@@ -100,7 +103,7 @@ class _Pypdf:
 
     @functools.cached_property
     def _reader(self) -> pypdf.PdfReader | None:
-        """None when pypdf cannot read it. Raises LoadError when it wants a password and pdfium cannot read it either."""
+        """None when pypdf cannot read it. Raises LoadError when it wants a password and pdfium read nothing either."""
         try:
             with _limit(PAGE_SECONDS * 2):
                 reader = pypdf.PdfReader(self._path, strict=False)
@@ -140,7 +143,7 @@ def _lines(text: str) -> str:
 
 def _readable(text: str) -> bool:
     """Whether there is text and no more than a fifth of it is undecoded glyphs."""
-    strange = sum(char == "\ufffd" or "\ue000" <= char <= "\uf8ff" or char < "\t" for char in text)
+    strange = len(_STRANGE.findall(text))
     glyphs = text.count("(cid:") * 7 + text.count("/uni") * 8
     return bool(text.strip()) and strange + glyphs <= 0.2 * len(text)
 
