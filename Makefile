@@ -3,13 +3,14 @@
 #   make app PORT=8502            another port
 #   make app TORCH_INDEX=URL      an extra package index that offers torch's CPU build (pip's own settings work as well)
 #   make test ARGS='-k collection'   some of the tests
+#   make bench                    what docs/benchmarks.md says, measured here beside other tools: about two hours
 #
 # Everything is installed into .venv; collections live in index_data, or in the folder that RAGKIT_HOME names.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: app test lint chromium help
+.PHONY: app test bench lint chromium help
 
 PORT ?= 8501
 ARGS ?=
@@ -76,6 +77,11 @@ $(TESTABLE): | $(INSTALLED)
 
 test: lint chromium
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Benches that have no result yet (ARGS='ingest --again' for one of them once more), then docs/benchmarks.md.
+bench: chromium
+	@$(BIN)/python -m tests.bench.run $(ARGS)
+	@$(BIN)/python -m tests.make_tables
 
 lint: $(TESTABLE)
 	@$(BIN)/ruff check .

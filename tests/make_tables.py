@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +66,11 @@ def adapters_table() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"parts.md": long_page, "benchmarks.md": benchmarks.page}
-"""Pages of the folder docs by file."""
+PAGES: dict[str, Callable[[], str]] = {
+    "parts.md": long_page, "benchmarks.md": benchmarks.page,
+    **{f"{name}.svg": partial(benchmarks.plot, name) for name in benchmarks.plotted()},
+}  # fmt: skip
+"""Pages and plots of the folder docs by file."""
 
 
 def _evaluation(name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.bench import results
+from tests.bench import beside, results
 
 Found = Mapping[str, Any]
 
@@ -14,24 +14,39 @@ def page() -> str:
     """Every section whose bench has kept a result."""
     parts = [
         "# Benchmarks",
-        "What the benches in `tests/bench/` found when they were last run with `--keep`; this page is written by"
-        " `python -m tests.make_tables`. Times hold for the machine named below each table, ratios for others as well.",
+        "What the benches in `tests/bench/` found when they were last run; `python -m tests.make_tables` writes this"
+        " page out of `tests/bench/results/`, which also hold versions, processor, settings and load. `make bench` runs"
+        " the experiments of `tests/bench/experiments/` that have no result yet, the other tools from the package index"
+        " in virtual environments of their own: same machine, files, weights and run, taking turns. A ratio is one of"
+        " medians; the least and the most of the rounds stand in brackets. Times hold for the machine named below each"
+        " table, ratios for others as well.",
+        beside.glance(),
     ]
-    for name, section in SECTIONS.items():
+    for name, section in {**beside.SECTIONS, **SECTIONS}.items():
         kept = results.load(name)
         if kept:
             parts += [section(kept), _made(kept["made"])]
     return "\n\n".join(parts) + "\n"
 
 
+def plotted() -> list[str]:
+    """Results that have a plot."""
+    return [name for name in beside.PLOTS if results.load(name)]
+
+
+def plot(name: str) -> str:
+    """The plot of a result, as SVG."""
+    kept = results.load(name)
+    if kept is None:
+        raise ValueError(f"There is no result {name!r} to be plotted.")
+    return beside.PLOTS[name](kept)
+
+
 def _made(made: Found) -> str:
     load = "/".join(f"{each:.1f}" for each in made["load"])
-    return f"_{made['on']}, {made['processor']}, {made['cores']} cores, {made['memory']}, load {load}._"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    there = {package: number for each in made.get("peers", {}).values() for package, number in each.items()}
+    with_ = "".join(f", {package} {number}" for package, number in sorted(there.items()))
+    return f"_{made['on']}, {made['processor']}, {made['cores']} cores, {made['memory']}, load {load}{with_}._"
 
 
 def _ms(seconds: float) -> str:
@@ -50,7 +65,7 @@ def _scale(kept: Found) -> str:
         ("memory of all that, at the peak", f"{found['peak MB']:.0f} MB", ""),
     ]
     head = f"## A collection of {found['passages']:,} passages\n\n`python -m tests.bench.scale --keep`\n\n"
-    return head + _table(("what", "median", "target"), rows)
+    return head + beside.table(("what", "median", "target"), rows)
 
 
 def _memory(kept: Found) -> str:
@@ -63,13 +78,13 @@ def _memory(kept: Found) -> str:
         f"## Memory while {found['MB']} MB of text come in\n\n`python -m tests.bench.memory --keep`: {found['files']}"
         f" files, {found['passages']:,} passages, embedder `{found['embedder']}`.\n\n"
     )
-    return text + _table(("process", "peak", "target"), rows)
+    return text + beside.table(("process", "peak", "target"), rows)
 
 
 def _cancel(kept: Found) -> str:
     rows = [(kind, f"{max(tried):.2f} s", "2 s") for kind, tried in kept["found"].items() if tried]
     text = "## From the wish to stop to the end of a job\n\n`python -m tests.bench.cancel --keep`, at random.\n\n"
-    return text + _table(("job", "longest", "target"), rows)
+    return text + beside.table(("job", "longest", "target"), rows)
 
 
 def _tuning(kept: Found) -> str:
@@ -85,7 +100,8 @@ def _tuning(kept: Found) -> str:
         " settings and schedule; loss on the same held-out rows by the same code. Target: 1.3 times the tokens a"
         " second, held-out loss within 1 %.\n\n"
     )
-    return text + _table(("side", "tokens a second", "ragkit is so many times as fast", "peak", "held-out loss"), rows)
+    head = ("side", "tokens a second", "ragkit is so many times as fast", "peak", "held-out loss")
+    return text + beside.table(head, rows)
 
 
 def _injection(kept: Found) -> str:
@@ -102,7 +118,7 @@ def _injection(kept: Found) -> str:
         " a question and carry an order to say another word instead, in eight disguises. How often the built-in model"
         " said that word, with 95 % intervals, and how often the right answer all the same.\n\n"
     )
-    return text + _table(("template", "adapter", "order obeyed", "right answer"), rows)
+    return text + beside.table(("template", "adapter", "order obeyed", "right answer"), rows)
 
 
 def _static(kept: Found) -> str:
@@ -118,7 +134,7 @@ def _static(kept: Found) -> str:
         f" makes of `{kept['settings']['model']}`, search by meaning alone over whole documents.\n\n"
     )
     head = ("set", "documents", "nDCG@10, static", "nDCG@10, model", "texts a second, static", "texts a second, model")
-    return text + _table(head, rows)
+    return text + beside.table(head, rows)
 
 
 SECTIONS: dict[str, Callable[[Found], str]] = {

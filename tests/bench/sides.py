@@ -19,6 +19,7 @@ from tests.command import ROOT
 SCRIPTS = Path(__file__).with_name("peers")
 KEPT = ROOT / ".bench"
 """Virtual environments and drawn passages; git ignores it."""
+_NO_TOOL: dict[str, Any] = {"bench": {"environment": {}}}
 _HEADER = re.compile(r"(?m)^# /// script\n(?P<body>(?:#.*\n)+?)# ///$")
 
 
@@ -64,33 +65,43 @@ class Side:
         return answer["found"]
 
 
-def dependencies(script: Path) -> list[str]:
-    """What a script's header asks for (inline script metadata, PEP 723); none for one of this environment."""
+def header(script: Path) -> dict[str, Any]:
+    """A script's inline metadata (PEP 723): `dependencies`, and what `tool.bench.environment` sets to build them.
+
+    Empty for one of this environment.
+    """
     found = _HEADER.search(script.read_text("utf-8"))
     if found is None:
-        return []
-    text = "\n".join(line.removeprefix("#").removeprefix(" ") for line in found["body"].splitlines())
-    return list(tomllib.loads(text)["dependencies"])
+        return {}
+    return tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in found["body"].splitlines()))
 
 
 def python_of(script: Path) -> Path:
     """The interpreter with what a script needs; its virtual environment is made when it is first asked for."""
-    needed = sorted(dependencies(script))
+    needed = header(script)
     if not needed:
         return Path(sys.executable)
-    folder = KEPT / hashlib.sha256("\n".join(needed).encode()).hexdigest()[:12]
+    packages = sorted(needed["dependencies"])
+    given = needed.get("tool", _NO_TOOL)["bench"]["environment"]
+    environment = {name: " ".join(value.split()) for name, value in given.items()}
+    key = "\n".join([*packages, *(f"{name}={value}" for name, value in environment.items())])
+    folder = KEPT / hashlib.sha256(key.encode()).hexdigest()[:12]
     python, stamp = folder / "bin" / "python", folder / "needed.txt"
     if not stamp.is_file():
-        sys.stderr.write(f"Installing what {script.stem} needs: {', '.join(needed)}\n")
+        sys.stderr.write(f"Installing what {script.stem} needs: {', '.join(packages)}\n")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *needed], check=True)
-        stamp.write_text("\n".join(needed))
+        # What was built before was built for another environment.
+        install = [python, "-m", "pip", "install", "-q", *(["--no-cache-dir"] if environment else []), *packages]
+        subprocess.run(install, check=True, env=os.environ | environment)
+        stamp.write_text(key)
     return python
 
 
 def versions(script: Path) -> dict[str, str]:
     """The installed version of each package that a script names."""
-    names = [re.split(r"[=<>\[ ]", each)[0] for each in dependencies(script)]
+    names = [re.split(r"[=<>\[ ]", each)[0] for each in header(script).get("dependencies", ())]
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
+    if not names:
+        return {}
     made = subprocess.run([python_of(script), "-c", code], capture_output=True, text=True, check=True)
     return json.loads(made.stdout)

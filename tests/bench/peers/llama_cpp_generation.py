@@ -1,7 +1,15 @@
 # /// script
 # dependencies = ["llama-cpp-python==0.3.36"]
+#
+# [tool.bench.environment]
+# CMAKE_ARGS = """-DGGML_AMX_TILE=OFF -DGGML_AMX_INT8=OFF -DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON
+#   -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON
+#   -DGGML_AVX512_BF16=ON"""
 # ///
-"""llama.cpp by its Python package (it compiles for some minutes): greedy, the same file, as many threads as cores."""
+"""llama.cpp by its Python package (it compiles for some minutes): greedy, the same file, as many threads as cores.
+
+Built for AVX-512 and without AMX, whose kernels crash with this model on the machine of the benches (Q4_1, 0.3.36).
+"""
 
 from __future__ import annotations
 
