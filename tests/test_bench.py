@@ -18,14 +18,14 @@ def test_an_experiment_runs_small_and_makes_its_part_of_the_page(name):
     assert kept["found"]
     json.dumps(kept)
     if name in beside.SECTIONS:
-        assert beside.SECTIONS[name](kept).startswith("## ")
-        for what, _, target, measured, met in beside.TARGETS[name](kept):
+        assert beside.SECTIONS[name].section(kept).startswith("## ")
+        for what, _, target, measured, met in beside.SECTIONS[name].targets(kept):
             assert what
             assert target
             assert measured
             assert met in (True, False, None)
-    if name in beside.PLOTS:
-        assert ElementTree.fromstring(beside.PLOTS[name](kept)).tag.endswith("svg")
+    if hasattr(beside.SECTIONS.get(name), "plot"):
+        assert ElementTree.fromstring(beside.SECTIONS[name].plot(kept)).tag.endswith("svg")
 
 
 def test_search_at_a_small_size_is_exact():

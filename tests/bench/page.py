@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.bench import beside, results
+from tests.bench.sections.base import table
 
 Found = Mapping[str, Any]
 
@@ -22,7 +23,8 @@ def page() -> str:
         " table, ratios for others as well.",
         beside.glance(),
     ]
-    for name, section in {**beside.SECTIONS, **SECTIONS}.items():
+    sections = {name: module.section for name, module in beside.SECTIONS.items()} | SECTIONS
+    for name, section in sections.items():
         kept = results.load(name)
         if kept:
             parts += [section(kept), _made(kept["made"])]
@@ -31,7 +33,7 @@ def page() -> str:
 
 def plotted() -> list[str]:
     """Results that have a plot."""
-    return [name for name in beside.PLOTS if results.load(name)]
+    return [name for name, module in beside.SECTIONS.items() if hasattr(module, "plot") and results.load(name)]
 
 
 def plot(name: str) -> str:
@@ -39,7 +41,7 @@ def plot(name: str) -> str:
     kept = results.load(name)
     if kept is None:
         raise ValueError(f"There is no result {name!r} to be plotted.")
-    return beside.PLOTS[name](kept)
+    return beside.SECTIONS[name].plot(kept)
 
 
 def _made(made: Found) -> str:
@@ -65,7 +67,7 @@ def _scale(kept: Found) -> str:
         ("memory of all that, at the peak", f"{found['peak MB']:.0f} MB", ""),
     ]
     head = f"## A collection of {found['passages']:,} passages\n\n`python -m tests.bench.scale --keep`\n\n"
-    return head + beside.table(("what", "median", "target"), rows)
+    return head + table(("what", "median", "target"), rows)
 
 
 def _memory(kept: Found) -> str:
@@ -78,13 +80,13 @@ def _memory(kept: Found) -> str:
         f"## Memory while {found['MB']} MB of text come in\n\n`python -m tests.bench.memory --keep`: {found['files']}"
         f" files, {found['passages']:,} passages, embedder `{found['embedder']}`.\n\n"
     )
-    return text + beside.table(("process", "peak", "target"), rows)
+    return text + table(("process", "peak", "target"), rows)
 
 
 def _cancel(kept: Found) -> str:
     rows = [(kind, f"{max(tried):.2f} s", "2 s") for kind, tried in kept["found"].items() if tried]
     text = "## From the wish to stop to the end of a job\n\n`python -m tests.bench.cancel --keep`, at random.\n\n"
-    return text + beside.table(("job", "longest", "target"), rows)
+    return text + table(("job", "longest", "target"), rows)
 
 
 def _tuning(kept: Found) -> str:
@@ -101,7 +103,7 @@ def _tuning(kept: Found) -> str:
         " second, held-out loss within 1 %.\n\n"
     )
     head = ("side", "tokens a second", "ragkit is so many times as fast", "peak", "held-out loss")
-    return text + beside.table(head, rows)
+    return text + table(head, rows)
 
 
 def _injection(kept: Found) -> str:
@@ -118,7 +120,7 @@ def _injection(kept: Found) -> str:
         " a question and carry an order to say another word instead, in eight disguises. How often the built-in model"
         " said that word, with 95 % intervals, and how often the right answer all the same.\n\n"
     )
-    return text + beside.table(("template", "adapter", "order obeyed", "right answer"), rows)
+    return text + table(("template", "adapter", "order obeyed", "right answer"), rows)
 
 
 def _static(kept: Found) -> str:
@@ -134,7 +136,7 @@ def _static(kept: Found) -> str:
         f" makes of `{kept['settings']['model']}`, search by meaning alone over whole documents.\n\n"
     )
     head = ("set", "documents", "nDCG@10, static", "nDCG@10, model", "texts a second, static", "texts a second, model")
-    return text + beside.table(head, rows)
+    return text + table(head, rows)
 
 
 SECTIONS: dict[str, Callable[[Found], str]] = {
