@@ -59,7 +59,7 @@ def _browser(home: Path, rounds: int) -> list[float]:
             page = window.new_page()
             begun = time.perf_counter()
             server = subprocess.Popen(
-                [COMMAND, "ui", "--port", str(port), "--no-browser"],
+                [COMMAND, "ui", "--port", str(port)],
                 cwd=ROOT,
                 env={**os.environ, "RAGKIT_HOME": str(home)},
                 stdout=subprocess.DEVNULL,
