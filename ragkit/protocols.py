@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.types import Chunk, Decoding, Demonstration, Fingerprint, Generation, Page, Prompt, Reading, Vectors
+from ragkit.types import Asked, Chunk, Decoding, Demonstration, Fingerprint, Generation, Page, Prompt, Reading, Vectors
 
 Ids = NDArray[np.int64]
 Scored = list[tuple[int, float]]
@@ -135,6 +135,15 @@ class Generator(Protocol):
 
     def generate(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], bool]) -> Generation:
         """Answer the prompt. `on_text` gets each new piece of text and returns False to stop."""
+        ...
+
+
+@runtime_checkable
+class Batching(Generator, Protocol):
+    """A language model that answers several prompts at once."""
+
+    def generate_together(self, asked: Sequence[Asked]) -> list[Generation]:
+        """One generation a prompt, as `generate` makes it; pieces of text come as they are written."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -211,6 +212,16 @@ class Reading:
     """Calibrated probability that the span answers the question, 0 to 1."""
     answered: bool
     """Whether the confidence reaches the reader's threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt on its way into a language model."""
+
+    prompt: Prompt
+    decoding: Decoding
+    on_text: Callable[[str], bool]
+    """Gets each new piece of text and returns False to stop."""
 
 
 @dataclass(frozen=True, slots=True)

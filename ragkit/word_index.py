@@ -3,7 +3,7 @@
 SQLite's FTS5 holds the words of every passage in the transaction that writes it, and answers for collections up to
 `FTS5_UP_TO` passages. It reads every passage that has any word of the question, which takes 10 ms at 100,000 passages
 and ten times that at a million; tantivy passes over those that cannot be among the best (block-max WAND, Ding and Suel
-2011) and takes well under a millisecond (`tests/bench/words.py`). Both rank by BM25 over stemmed words.
+2011) and takes well under a millisecond (`tests/bench/latency.py`). Both rank by BM25 over stemmed words.
 
 A change to the database reaches the index before the next search: documents that went are taken out, new ones put in.
 `words.json` says what the index holds, with the SHA-256 of each file; an index that is missing, damaged or cut off in

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.prompt.store import TemplateStore
+from tests.bench import beside
 from tests.bench import page as benchmarks
 from ui.commands.parts import KINDS, rows_of
 
@@ -90,8 +91,8 @@ def _cell(value: dict[str, float] | None, metric: str) -> str:
     return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
 
 
-TABLES = {"parts": short_table, "adapters": adapters_table}
-"""Tables of the README by the name in their marks."""
+TABLES = {"parts": short_table, "adapters": adapters_table, "short": beside.in_short}
+"""Made parts of the README by the name in their marks."""
 
 
 def in_readme(text: str) -> str:

@@ -77,6 +77,20 @@ def test_compare_answers_every_variant_on_the_same_evidence(workbench):
     }
 
 
+def test_variants_of_one_model_are_written_together(workbench):
+    places = []
+
+    def listen(place, _):
+        places.append(place)
+        return True
+
+    variants = [Variant(template=name, adapter="") for name in ("cite", "quote")]
+    ungated = RetrieveSettings(abstain_below=0.0, reader="")
+    answers = workbench.compare(QUESTION, variants, retrieve=ungated, on_text=listen)
+    assert all(answer.text for answer in answers)
+    assert places.index(1) < len(places) - 1 - places[::-1].index(0)  # the second begins before the first has ended
+
+
 def test_compare_refuses_nothing_and_an_unknown_template_before_any_work(workbench):
     with pytest.raises(SettingsError, match="no variant"):
         workbench.compare(QUESTION, [])

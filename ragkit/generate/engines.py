@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ragkit import adapters, models
 from ragkit.generate import merge
+from ragkit.protocols import Batching, Generator
+from ragkit.types import Asked, Generation
 
 AUTO = "auto"
 """The name that stands for "choose for me"."""
@@ -33,6 +36,13 @@ def choose(engine: str, model: str, adapter: str = "") -> str:
     if adapter and merge.why_not(found, adapters.read(Path(adapter))):
         return "transformers"
     return "transformers" if found.format == "gguf" and has_gpu() else "openvino"
+
+
+def together(generator: Generator, asked: Sequence[Asked]) -> list[Generation]:
+    """Answers to several prompts: at once where the engine can do that, else one after another."""
+    if isinstance(generator, Batching):
+        return generator.generate_together(asked)
+    return [generator.generate(each.prompt, each.decoding, each.on_text) for each in asked]
 
 
 def has_gpu() -> bool:

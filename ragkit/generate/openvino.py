@@ -6,9 +6,9 @@ import importlib.metadata
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gguf
 import openvino_genai
@@ -18,7 +18,7 @@ from ragkit.cache import made_once
 from ragkit.errors import ModelError
 from ragkit.generate import merge, requantise
 from ragkit.generate.stream import ControlTokens, OnText, Stream, as_plain_text, check_room
-from ragkit.types import Decoding, Generation, Prompt
+from ragkit.types import Asked, Decoding, Generation, Prompt
 
 _BLOCK_TOKENS = 32
 """Tokens in one block of openvino's key-value cache on a CPU."""
@@ -36,6 +36,8 @@ _FORMAT = 2
 """Part of the cache folder's name: a change of the conversion makes new folders."""
 _CONTROL = 3
 """GGUF's type of the tokens that mark turns and the like."""
+
+_Pipeline = TypeVar("_Pipeline")
 
 
 class OpenVINOGenerator:
@@ -80,24 +82,49 @@ class OpenVINOGenerator:
 
     def generate(self, prompt: Prompt, decoding: Decoding, on_text: OnText) -> Generation:
         """Answer the prompt; stops within a token once `on_text` returns False. Raises PromptTooLong."""
+        return self.generate_together([Asked(prompt, decoding, on_text)])[0]
+
+    def generate_together(self, asked: Sequence[Asked]) -> list[Generation]:
+        """Answer several prompts, a token of each at a time: four take little longer than two one after another.
+
+        What they begin with in common is read once. The order of the pieces of text is that of the tokens. Raises
+        PromptTooLong before anything is read.
+        """
         with self._lock:
-            stream = Stream(on_text, prompt.stop)
-            marked = prompt.chat and bool(self._tokenizer.chat_template)
-            inputs = self._encode(self.render(prompt), special=not marked)
-            prompt_tokens = int(inputs.input_ids.shape[1])
-            check_room(prompt_tokens, decoding, self.context_tokens)
-            streamer = _Streamer(self._tokenizer, stream)
-            result = self._pipeline.generate(inputs, self._config(decoding), streamer)
-        if streamer.error is not None:
-            raise streamer.error
-        at_limit = openvino_genai.GenerationFinishReason.LENGTH in result.finish_reasons
-        return stream.generation(prompt_tokens, streamer.tokens, at_limit)
+            inputs = [self._inputs(each) for each in asked]
+            running: list[_Running] = []
+            try:
+                for number, (each, tokens) in enumerate(zip(asked, inputs, strict=True)):
+                    handle = self._pipeline.add_request(number, tokens.input_ids, self._config(each.decoding))
+                    running.append(_Running(each, tokens.input_ids.shape[1], handle, self._tokenizer))
+                    self._step(running)  # it is read before the next comes, which then finds its beginning in the cache
+                while self._pipeline.has_non_finished_requests():
+                    self._step(running)
+            except BaseException:
+                for one in running:
+                    one.handle.cancel()
+                while self._pipeline.has_non_finished_requests():
+                    self._pipeline.step()
+                raise
+            return [one.generation() for one in running]
+
+    def _inputs(self, asked: Asked) -> Any:  # noqa: ANN401 - openvino_genai.TokenizedInputs
+        prompt = asked.prompt
+        marked = prompt.chat and bool(self._tokenizer.chat_template)
+        inputs = self._encode(self.render(prompt), special=not marked)
+        check_room(int(inputs.input_ids.shape[1]), asked.decoding, self.context_tokens)
+        return inputs
+
+    def _step(self, running: Sequence[_Running]) -> None:
+        self._pipeline.step()
+        for one in running:
+            one.take()
 
     def _encode(self, text: str, special: bool) -> Any:  # noqa: ANN401 - openvino_genai.TokenizedInputs
         return self._tokenizer.encode(text, add_special_tokens=special)
 
     def _config(self, decoding: Decoding) -> openvino_genai.GenerationConfig:
-        config = self._pipeline.get_generation_config()
+        config = self._pipeline.get_config()
         config.max_new_tokens = decoding.max_tokens
         config.repetition_penalty = decoding.repetition_penalty
         config.do_sample = decoding.temperature > 0
@@ -108,46 +135,50 @@ class OpenVINOGenerator:
         return config
 
 
-class _Streamer(openvino_genai.StreamerBase):
-    """Counts tokens, passes their text on, and tells the pipeline when to stop."""
+class _Running:
+    """A prompt that is being answered."""
 
-    def __init__(self, tokenizer: openvino_genai.Tokenizer, stream: Stream) -> None:
-        super().__init__()
-        self._stream = stream
+    def __init__(self, asked: Asked, prompt_tokens: int, handle: Any, tokenizer: openvino_genai.Tokenizer) -> None:  # noqa: ANN401
+        self.handle = handle
+        self._prompt_tokens = int(prompt_tokens)
+        self._stream = Stream(asked.on_text, asked.prompt.stop)
         self._text = openvino_genai.TextStreamer(tokenizer, self._feed)
-        self.tokens = 0
-        self.error: BaseException | None = None
-        """What the listener raised; it cannot pass through the pipeline's own threads."""
+        self._tokens = 0
+        self._at_limit = self._ended = False
 
-    def write(self, token: int | list[int]) -> openvino_genai.StreamingStatus:
-        """Called by the pipeline with each token."""
-        self._stream.token()
-        self.tokens += 1 if isinstance(token, int) else len(token)
-        return self._text.write(token)
+    def take(self) -> None:
+        """Pass on what the last step wrote."""
+        while not self._ended and self.handle.can_read():
+            for output in self.handle.read().values():
+                for token in output.generated_ids:
+                    self._stream.token()
+                    self._tokens += 1
+                    if self._text.write(token) != openvino_genai.StreamingStatus.RUNNING:
+                        self._ended = True
+                        self.handle.cancel()
+                        return
+                self._at_limit = output.finish_reason == openvino_genai.GenerationFinishReason.LENGTH
 
-    def end(self) -> None:
-        """Called by the pipeline after the last token."""
+    def generation(self) -> Generation:
+        """The record, once it has ended."""
         self._text.end()
+        return self._stream.generation(self._prompt_tokens, self._tokens, self._at_limit)
 
     def _feed(self, text: str) -> openvino_genai.StreamingStatus:
-        try:
-            going_on = self._stream.feed(text)
-        except BaseException as error:  # handed to the caller of generate, whatever it is
-            self.error = self.error or error
-            going_on = False
+        going_on = self._stream.feed(text)
         return openvino_genai.StreamingStatus.RUNNING if going_on else openvino_genai.StreamingStatus.CANCEL
 
 
-def _pipeline(folder: Path, model: str, context_tokens: int) -> openvino_genai.LLMPipeline:
+def _pipeline(folder: Path, model: str, context_tokens: int) -> openvino_genai.ContinuousBatchingPipeline:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
     cached = max(context_tokens, min(_CACHED_CONTEXTS * context_tokens, _CACHED_TOKENS))
     scheduler.num_kv_blocks = -(-cached // _BLOCK_TOKENS) + 1
     scheduler.max_num_batched_tokens = min(_BATCH_TOKENS, context_tokens)
-    return _load(lambda: openvino_genai.LLMPipeline(folder, "CPU", scheduler_config=scheduler), model)
+    return _load(lambda: openvino_genai.ContinuousBatchingPipeline(folder, scheduler, "CPU"), model)
 
 
-def _load(load: Callable[[], openvino_genai.LLMPipeline], model: str) -> openvino_genai.LLMPipeline:
+def _load(load: Callable[[], _Pipeline], model: str) -> _Pipeline:
     try:
         return load()
     except (RuntimeError, IndexError, ValueError) as error:  # what its C++ errors arrive as

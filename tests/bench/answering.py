@@ -13,9 +13,10 @@ from typing import Any
 
 from ragkit import models
 from ragkit.catalog import GENERATORS
+from ragkit.generate.engines import together
 from ragkit.prompt.store import TemplateStore
 from ragkit.protocols import Generator
-from ragkit.types import Decoding, Prompt
+from ragkit.types import Asked, Decoding, Prompt
 from tests.bench.sides import Side
 from tests.bench.templates import Item, items
 
@@ -71,8 +72,11 @@ def _theirs(peer: Side, text: str, tokens: int) -> dict[str, float]:
 
 
 def _variants(engine: Generator, store: TemplateStore, drawn: Any, rounds: int, tokens: int) -> dict[str, list[float]]:  # noqa: ANN401
-    """Seconds of one template on evidence of its own (mean over the four), and of all four on one evidence."""
-    one, four = [], []
+    """Seconds of one template on evidence of its own (mean over the four), and of all four on one evidence.
+
+    `same`: of the answers written together, the share that is word for word what the prompt gives alone.
+    """
+    one, four, same = [], [], []
     for _ in range(rounds):
         alone = 0.0
         for name in TEMPLATES:
@@ -81,5 +85,10 @@ def _variants(engine: Generator, store: TemplateStore, drawn: Any, rounds: int, 
         one.append(alone / len(TEMPLATES))
         item = next(drawn)
         prompts = [store.get(name).render(item.question, item.hits) for name in TEMPLATES]
-        four.append(sum(_ours(engine, prompt, tokens)["seconds"] for prompt in prompts))
-    return {"one": one, "four": four}
+        asked = [Asked(prompt, Decoding(max_tokens=tokens), lambda _: True) for prompt in prompts]
+        begun = time.perf_counter()
+        made = together(engine, asked)
+        four.append(time.perf_counter() - begun)
+        alone = together(engine, asked[:1]) + together(engine, asked[1:2])
+        same += [float(each.text == other.text) for each, other in zip(made, alone, strict=False)]
+    return {"one": one, "four": four, "same": same}

@@ -37,3 +37,13 @@ def glance() -> str:
 
 def _reason(what: str, met: bool | None) -> str:
     return f": {REASONS[what]}" if not met and what in REASONS else ""
+
+
+def in_short() -> str:
+    """A line a subject, for the README."""
+    lines = []
+    for name, module in SECTIONS.items():
+        kept = results.load(name)
+        if kept and hasattr(module, "in_short"):
+            lines.append(f"- {module.in_short(kept)}")
+    return "\n".join(lines)

@@ -16,10 +16,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 from ragkit.cache import cache_dir
 from ragkit.catalog import GENERATORS
 from ragkit.errors import ModelError, PromptTooLong
-from ragkit.generate.engines import choose
+from ragkit.generate.engines import choose, together
 from ragkit.prompt.store import TemplateStore
 from ragkit.prompt.template import Template
-from ragkit.types import Decoding, Hit
+from ragkit.protocols import Batching
+from ragkit.types import Asked, Decoding, Hit
 from tests.readers import save_encoder, save_reader
 from tests.tiny_chat import tokenizer
 
@@ -199,6 +200,48 @@ class TestEveryEngine:
         assert texts == [alone] * 3
         turns = [speaker for speaker, _ in itertools.groupby(speakers)]
         assert len(turns) == len(set(turns))  # nobody speaks, is interrupted, and speaks again
+
+
+class TestTogether:
+    """What engines that answer several prompts at once must do, and the fallback of those that do not."""
+
+    QUESTIONS = ("When was the Eiffel Tower built?", "What does the Moon orbit?", "What is it made of?")
+
+    def asked(self, listeners, **decoding):
+        prompts = [TEMPLATE.render(question, HITS) for question in self.QUESTIONS]
+        return [
+            Asked(prompt, Decoding(**{"max_tokens": 12, **decoding}), listener)
+            for prompt, listener in zip(prompts, listeners, strict=True)
+        ]
+
+    def test_each_streams_what_it_returns_and_keeps_its_place(self, engine):
+        pieces = [[], [], []]
+        made = together(engine, self.asked([lambda text, to=to: to.append(text) or True for to in pieces]))
+        assert ["".join(each).strip() for each in pieces] == [one.text for one in made]
+        assert all(1 <= one.tokens <= 12 for one in made)
+        assert all(0 < one.seconds_to_first <= one.seconds for one in made)
+        assert len({one.prompt_tokens for one in made}) > 1  # they are of different lengths
+
+    def test_one_that_is_stopped_does_not_stop_the_others(self, engine):
+        made = together(engine, self.asked([lambda _: True, lambda _: False, lambda _: True], temperature=1.5))
+        assert made[1].finish == "cancelled" or not made[1].text
+        assert [one.finish in ("stop", "length") for one in made] == [True, made[1].finish != "cancelled", True]
+
+    def test_an_error_of_a_listener_ends_them_all_and_the_engine_lives_on(self, engine):
+        def broken(_):
+            raise ZeroDivisionError("listener")
+
+        with pytest.raises(ZeroDivisionError, match="listener"):
+            together(engine, self.asked([lambda _: True, broken, lambda _: True]))
+        assert run(engine)[0].tokens > 0
+
+    def test_one_that_does_not_fit_is_refused_before_any_is_read(self, engine):
+        long = TEMPLATE.render("word " * engine.context_tokens, HITS)
+        said = []
+        asked = [Asked(PROMPT, Decoding(max_tokens=4), said.append), Asked(long, Decoding(max_tokens=4), said.append)]
+        with pytest.raises(PromptTooLong):
+            together(engine, asked)
+        assert not said or not isinstance(engine, Batching)
 
 
 def sampled(engine, seed):

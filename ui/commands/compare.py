@@ -48,7 +48,7 @@ def compare(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Retrieve once and answer with every variant on that evidence, one after another.
+    """Retrieve once and answer with every variant on that evidence.
 
     The answers are kept: the browser's Compare page lists them, and `ragkit votes cast` takes their numbers.
     """
@@ -56,15 +56,15 @@ def compare(
         raise typer.BadParameter("Name at least two variants.", param_hint="--variant")
     chosen = [variant_of(each, common, Decoding(**decoding)) for each in variants]
     workbench = Workbench.open(collection, home_of(home))
-    current = -1
+    held = [""] * len(chosen)  # the first is written as it comes, the others, which are made beside it, after it
+    if not as_json:
+        _rule(chosen[0], first=True)
     with interruptible() as stopped:
 
         def on_text(number: int, text: str) -> bool:
-            nonlocal current
-            if not as_json:
-                if number != current:
-                    _rule(chosen[number], first=current < 0)
-                    current = number
+            if number or as_json:
+                held[number] += text
+            else:
                 write(text)
             return not stopped()
 
@@ -76,6 +76,9 @@ def compare(
         for answer in answers:
             emit(to_json(answer))
         return
+    for variant, text in list(zip(chosen, held, strict=True))[1:]:
+        _rule(variant, first=False)
+        write(text)
     write("\n\n")
     for answer in answers:
         if answer.citations:

@@ -28,7 +28,8 @@ def section(kept: Found) -> str:
         " side cuts as its documentation shows, so passages differ in length; what is comparable are the tokens that"
         " the encoder reads. Everything is counted: loading, cutting, embedding, storing, indexing. ragkit's side is on"
         " disk and holds words as well as vectors; LangChain's and LlamaIndex's are in memory. What exceeds the"
-        " encoder's 256 tokens is never read: the column *read* is the share of the passages' text that is.\n\n"
+        " encoder's 256 tokens (512 as txtai calls it) is never read: the column *read* is the share of the passages'"
+        " text that is.\n\n"
         "![Tokens a second by set and side](ingest.svg)\n\n"
     )
     head = ("set", "side", "passages", "passages/s", "tokens/s", "ragkit is so many times as fast", "read", "peak")
@@ -60,3 +61,18 @@ def targets(kept: Found) -> list[Target]:
         ("ingest, times the fastest peer", sets, ">= 2.5", times, min(least) >= 2.5),
         ("ingest, of the bare encoder's rate", sets, ">= 80 %", shares, all_or_some([each >= 0.8 for each in share])),
     ]
+
+
+def in_short(kept: Found) -> str:
+    """One line."""
+    times = next(measured for what, _, _, measured, _ in targets(kept) if "peer" in what)
+    rate = [statistics.median(rates(one["sides"][OURS])) for one in kept["found"].values()]
+    return (
+        f"Text becomes searchable {_range(times)} times as fast as with the fastest of LangChain, LlamaIndex, Chroma"
+        f" and txtai ({min(rate):,.0f} to {max(rate):,.0f} tokens a second on two cores)."
+    )
+
+
+def _range(measured: str) -> str:
+    values = sorted(map(float, measured.split(", ")))
+    return f"{values[0]:.1f} to {values[-1]:.1f}"

@@ -79,3 +79,13 @@ def targets(kept: Found) -> list[Target]:
             ),
         ]  # fmt: skip
     return found
+
+
+def in_short(kept: Found) -> str:
+    """One line."""
+    size, one = max(kept["found"].items(), key=lambda pair: int(pair[0]))
+    middle, late = percentiles(one["seconds"][OURS])
+    return (
+        f"A question finds its passages among {int(size):,} in {seconds(middle)} (p95 {seconds(late)}), by meaning and"
+        f" by words, with {one['resident_mb'] / 1024:.1f} GB in memory and recall@10 of {one['recall@10']:.3f}."
+    )

@@ -67,3 +67,13 @@ def targets(kept: Found) -> list[Target]:
         scifact = scores["ir/scifact"][f"{OURS} hybrid"]
         found.append(("nDCG@10", "SciFact", ">= 0.73", f"{scifact:.3f}", scifact >= 0.73))
     return found
+
+
+def in_short(kept: Found) -> str:
+    """One line."""
+    scores = _scores(kept)
+    ways = {way: statistics.mean(one[way] for one in scores.values()) for way in next(iter(scores.values()))}
+    peers = {way: value for way, value in ways.items() if not way.startswith(OURS)}
+    best = max(peers, key=peers.__getitem__, default="")
+    beside = f"; the best of the other tools' defaults, {NAMES[best]}, has {peers[best]:.3f}" if best else ""
+    return f"Passages are found with a mean nDCG@10 of {ways[f'{OURS} hybrid']:.3f} over {len(scores)} sets{beside}."
