@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.bench.sides import Side
 
 TURN = 20
 """Questions to a side before the next has its turn."""
+PAUSE = 0.5
+"""Seconds before a turn: threads of the side before spin on for a fifth of a second."""
 OURS = "ragkit_workbench"
 
 
@@ -65,7 +68,9 @@ def _one_size(scratch: Path, names: Sequence[str], files: dict[str, str], asked:
             for start in range(0, len(asked), TURN):
                 turn = asked[start : start + TURN]
                 for name, side in sides.items():
+                    time.sleep(PAUSE)
                     seconds[name] += side.ask("search", questions=turn, k=k)["seconds"]
+                time.sleep(PAUSE)
                 seconds["floor"] += floor.ask("bare_search", questions=turn, k=k)["seconds"]
             ours = sides[OURS]
             memory = ours.ask("memory")

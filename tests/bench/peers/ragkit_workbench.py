@@ -20,6 +20,7 @@ from ragkit.collection import Collection
 from ragkit.projection import Projection
 from ragkit.settings import IngestSettings, RetrieveSettings
 from ragkit.types import Chunk, Page
+from ragkit.word_index import WordIndex
 from ragkit.workbench import Workbench
 
 TO_A_DOCUMENT = 50
@@ -67,6 +68,7 @@ class Ragkit:
                 writer.add_chunks(token, chunks, table[start : start + len(part)])
                 writer.publish(token, self.embedder.fingerprint)
         Projection(self.collection).build(force=True)
+        WordIndex(self.collection).build()
         return str(self.collection.home)
 
     def open(self, home: str) -> None:
