@@ -45,17 +45,10 @@ def save_causal(folder, chat=True, seed=0, hidden=32):
     torch.manual_seed(seed)
     made = tokenizer(TEXTS, 400, chat)
     config = LlamaConfig(
-        vocab_size=len(made),
-        hidden_size=hidden,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        eos_token_id=made.eos_token_id,
-        pad_token_id=made.pad_token_id,
-        initializer_range=0.4,
-    )
+        vocab_size=len(made), hidden_size=hidden, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=made.eos_token_id,
+        pad_token_id=made.pad_token_id, initializer_range=0.4,
+    )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     made.save_pretrained(folder)
     return str(folder)
@@ -72,17 +65,9 @@ def seq2seq(tmp_path_factory):
     torch.manual_seed(0)
     made = tokenizer(TEXTS, 400, chat=False)
     config = T5Config(
-        vocab_size=len(made),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        eos_token_id=made.eos_token_id,
-        pad_token_id=made.pad_token_id,
-        decoder_start_token_id=made.pad_token_id,
-        initializer_factor=4.0,
-    )
+        vocab_size=len(made), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, initializer_factor=4.0,
+        eos_token_id=made.eos_token_id, pad_token_id=made.pad_token_id, decoder_start_token_id=made.pad_token_id,
+    )  # fmt: skip
     T5ForConditionalGeneration(config).save_pretrained(folder)
     made.save_pretrained(folder)
     return str(folder)

@@ -57,15 +57,14 @@ def compare(
     chosen = [variant_of(each, common, Decoding(**decoding)) for each in variants]
     workbench = Workbench.open(collection, home_of(home))
     held = [""] * len(chosen)  # the first is written as it comes, the others, which are made beside it, after it
-    if not as_json:
-        _rule(chosen[0], first=True)
     with interruptible() as stopped:
 
         def on_text(number: int, text: str) -> bool:
-            if number or as_json:
-                held[number] += text
-            else:
+            if not number and not as_json:
+                if not held[0]:
+                    _rule(chosen[0], first=True)
                 write(text)
+            held[number] += text
             return not stopped()
 
         settings = RetrieveSettings(**retrieval)
