@@ -17,7 +17,7 @@ import numpy as np
 import openvino
 from tokenizers import Tokenizer
 
-from ragkit import models
+from ragkit import models, tensor_access
 from ragkit.cache import made_once
 from ragkit.errors import ModelError
 from ragkit.types import Fingerprint, Vectors
@@ -59,6 +59,7 @@ class _Converted:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.fingerprint.max_tokens)
+        tensor_access.prepare()
         compiled = _compile(folder / "model.xml")
         self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(_STREAMS):

@@ -18,7 +18,7 @@ import numpy as np
 import openvino
 from tokenizers import Tokenizer
 
-from ragkit import adapters, models, span
+from ragkit import adapters, models, span, tensor_access
 from ragkit.cache import made_once
 from ragkit.errors import ModelError
 from ragkit.generate import grounding
@@ -146,6 +146,7 @@ class _Converted:
         core = openvino.Core()
         half = card["precision"] == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         hint = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
+        tensor_access.prepare()
         self._request = core.compile_model(str(folder / "model.xml"), "CPU", hint).create_infer_request()
         self._inputs = list(card["inputs"])
         self._pad = pad
