@@ -82,7 +82,7 @@ class WordIndex:
 
         `documents` restricts the search to documents of these names.
         """
-        view = self._refreshed() if self._collection.count() > FTS5_UP_TO else None
+        view = self._refreshed()
         if view is None:
             return self._collection.search_words(question, k, documents)
         tantivy = _tantivy()
@@ -132,6 +132,8 @@ class WordIndex:
         view = self._view
         if view is not None and view.sequence == sequence:
             return view
+        if self._collection.count() <= FTS5_UP_TO:
+            return None
         with self._lock:
             view = self._view
             if view is not None and view.sequence == sequence:

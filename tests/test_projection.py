@@ -5,14 +5,17 @@ import random
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit import verify
+from ragkit import projection, verify
 from ragkit.catalog import EMBEDDERS
+from ragkit.index.faiss import HNSWIndex
 from ragkit.projection import Projection, index_for
 from tests import library
 from tests.command import ROOT
@@ -253,3 +256,38 @@ def test_the_index_is_chosen_by_size_unless_it_is_named():
         "ivf",
     ]
     assert index_for(3, "hnsw") == "hnsw"
+
+
+def test_the_recall_of_an_index_is_measured_when_it_is_built_and_kept_with_it(home, monkeypatch):
+    """An index that misses half of what it should find is told from one that misses little."""
+    vectors = np.random.default_rng(0).normal(size=(400, EMBEDDER.fingerprint.dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(1, 401, dtype=np.int64)
+    index = HNSWIndex.build(ids, vectors)
+    assert projection._recall(index, ids, vectors) >= 0.9
+    monkeypatch.setattr(HNSWIndex, "search", half_blind(HNSWIndex.search))
+    assert 0.4 <= projection._recall(index, ids, vectors) <= 0.6
+    monkeypatch.setattr(projection, "_recall", lambda *_: 0.25)
+    collection = library.new(home, settings=replace(library.HASHING, index="hnsw"))
+    library.put(collection, "a.txt", TOPICS)
+    Projection(collection).build(force=True)
+    (manifest,) = collection.folder.glob("vectors-*.json")
+    assert json.loads(manifest.read_text())["recall"] == 0.25
+
+
+def half_blind(search):
+    def see_half(self, queries, k, only=None):
+        scores, ids = search(self, queries, k, only)
+        ids[:, ::2] = -1
+        return scores, ids
+
+    return see_half
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="shows mapped files on Linux alone")
+def test_the_index_is_mapped_and_not_read_into_memory(home):
+    collection = library.filled(home)
+    projection = Projection(collection)
+    projection.search(QUERIES, 2)
+    (file,) = collection.folder.glob("vectors-*.faiss")
+    assert str(file) in Path("/proc/self/maps").read_text()

@@ -64,18 +64,11 @@ def _running(name: str, thread: str, pending: list[str], blind: bool, again: Cal
 
 
 def _columns(task: Task, blind: bool, ahead: int) -> None:
-    said = [bool(text) for text in task.texts]
-    current = max((place for place, spoken in enumerate(said) if spoken), default=0)
     places = order(task.thread, len(task.variants), blind)
     for place, (column, variant) in enumerate(zip(st.columns(len(places), gap="medium"), places, strict=True)):
         with column:
             put(_title(place, task.variants[variant].name, blind))
-            if task.state == "waiting" or variant == current:
-                panels.progress(task, variant, ahead)
-            elif task.texts[variant]:
-                put(answers.answer_text(task.texts[variant]))
-            else:
-                put(el("p", "Comes next", class_="rk-muted rk-small"))
+            panels.progress(task, variant, ahead)
 
 
 def _kept(collection: Collection, given: list[Answer], thread: str, blind: bool) -> None:

@@ -28,8 +28,8 @@ from ragkit.types import Page
 
 PAGE_SECONDS = 5.0
 """What pypdf may take for one page; ordinary pages take 0.003 to 0.6 s."""
-MAX_VAIN = 3
-"""Pages on which pypdf failed, took too long or found nothing either, after which it is asked no more."""
+MAX_FAILED = 3
+"""Pages on which pypdf failed or took too long, after which it is asked no more."""
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 """Hebrew, Arabic and their neighbours, which pdfium returns as they are painted: in visual order, in joined forms."""
 
@@ -99,7 +99,7 @@ class _Pypdf:
 
     def __init__(self, path: Path, *, alone: bool) -> None:
         self._path, self._alone = path, alone
-        self._vain = 0
+        self._failed = 0
 
     @functools.cached_property
     def _reader(self) -> pypdf.PdfReader | None:
@@ -125,15 +125,15 @@ class _Pypdf:
 
     def text(self, index: int) -> str:
         """Text of a page; empty when it finds none that can be read, fails or takes too long."""
-        if self._vain >= MAX_VAIN or self._reader is None:
+        if self._failed >= MAX_FAILED or self._reader is None:
             return ""
-        text = ""
-        with contextlib.suppress(*_FAILURES, _TooSlowError), _limit(PAGE_SECONDS):
-            text = self._reader.pages[index].extract_text()
-        if _readable(text):
-            return text
-        self._vain += 1
-        return ""
+        try:
+            with _limit(PAGE_SECONDS):
+                text = self._reader.pages[index].extract_text()
+        except (*_FAILURES, _TooSlowError):
+            self._failed += 1
+            return ""
+        return text if _readable(text) else ""
 
 
 def _lines(text: str) -> str:

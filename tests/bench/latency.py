@@ -67,11 +67,10 @@ def _one_size(scratch: Path, names: Sequence[str], files: dict[str, str], asked:
             seconds: dict[str, list[float]] = {name: [] for name in (*names, "floor")}
             for start in range(0, len(asked), TURN):
                 turn = asked[start : start + TURN]
-                for name, side in sides.items():
+                for name, side in (*sides.items(), ("floor", floor)):
                     time.sleep(PAUSE)
-                    seconds[name] += side.ask("search", questions=turn, k=k)["seconds"]
-                time.sleep(PAUSE)
-                seconds["floor"] += floor.ask("bare_search", questions=turn, k=k)["seconds"]
+                    do = "bare_search" if name == "floor" else "search"
+                    seconds[name] += side.ask(do, questions=turn, k=k)["seconds"]
             ours = sides[OURS]
             memory = ours.ask("memory")
             recall = _recall(ours.ask("nearest", questions=asked, k=k), floor.ask("nearest_bare", questions=asked, k=k))
