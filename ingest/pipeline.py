@@ -1,7 +1,8 @@
 """Files into a collection: one thread parses and splits, one embeds, this one writes.
 
-A document is published in one transaction when its last passage has its vector, so killing the process at any moment
-loses nothing that was reported, and the same files again do only what is missing.
+A document is published when its last passage has its vector, together with the others that are whole by then, in one
+transaction. Killing the process at any moment loses nothing that was reported, and the same files again do only what
+is missing.
 """
 
 from __future__ import annotations
@@ -94,48 +95,68 @@ class _Ingestion:
         self._collection, self._embedder = collection, embedder
         self._listen, self._should_stop = listen, should_stop
         self._sources = sources
-        self._reader = Reader(collection, sources, make_splitter(collection.settings, embedder), should_stop, cage)
+        self._cage = cage
         self._meter = Meter({source.name: size_of(source.path) for source in sources})
         self._window: Window[_Staged] = Window(embedder, self._deliver, self._between)
         self._current: _Staged | None = None
+        self._whole: list[_Staged] = []
+        """To be published."""
+        self._elsewhere: list[Present] = []
         self._results: dict[str, JobFile] = {}
         self._changed = False
 
     def run(self) -> list[JobFile]:
         self._listen(Planned(tuple(source.name for source in self._sources)))
         self._advanced()
-        self._reader.start()
+        sources = self._sources
         try:
             with self._collection.writer() as self._writer, self._window:
-                self._consume()
+                while sources:
+                    self._consume(sources)
+                    sources = self._overtaken()
         except StopRequested:
             pass
-        finally:
-            self._reader.stop()
         if self._changed:
             Projection(self._collection).build()
             WordIndex(self._collection).build()
         self._advanced()
         return list(self._results.values())
 
-    def _consume(self) -> None:
-        """Take items until the reader has finished."""
-        while True:
-            self._between(0)
-            try:
-                item = self._reader.items.get(timeout=0.05)
-            except queue.Empty:
-                self._window.rest()
-                continue
-            if isinstance(item, Finished):
-                if item.error is not None:
-                    raise item.error
-                self._between(0)  # a reader that was asked to stop finishes early
-                self._window.flush()
-                return
-            self._take(item)
+    def _consume(self, sources: Sequence[Source]) -> None:
+        """Read these and take what comes until the reader has finished."""
+        splitter = make_splitter(self._collection.settings, self._embedder)
+        reader = Reader(self._collection, sources, splitter, self._should_stop, self._cage)
+        reader.start()
+        try:
+            while True:
+                self._between(0)
+                try:
+                    item = reader.items.get(timeout=0.05)
+                except queue.Empty:
+                    self._window.rest()
+                    continue
+                if isinstance(item, Finished):
+                    if item.error is not None:
+                        raise item.error
+                    self._between(0)  # a reader that was asked to stop finishes early
+                    self._flush()
+                    return
+                self._take(item)
+        finally:
+            reader.stop()
+
+    def _overtaken(self) -> list[Source]:
+        """Files passed over as their bytes were in under another name, which got other bytes in this run."""
+        elsewhere, self._elsewhere = self._elsewhere, []
+        return [item.source for item in elsewhere if self._collection.by_sha256(item.document.sha256) is None]
+
+    def _flush(self) -> None:
+        """Embed and publish all that was read."""
+        self._window.flush()
+        self._publish()
 
     def _between(self, embedded: int) -> None:
+        self._publish()
         if self._should_stop():
             raise StopRequested
         if embedded:
@@ -157,7 +178,7 @@ class _Ingestion:
             case Ended() if staged:
                 staged.ended = True
                 self._current = None
-                self._publish_if_whole(staged)
+                self._note_if_whole(staged)
             case Refused():
                 if staged is not None:  # it turned out to be unreadable half way
                     self._window.drop(staged)
@@ -181,6 +202,7 @@ class _Ingestion:
         if document.name == name:
             self._result(JobFile(name, "unchanged", "", document.pages, document.chunks))
             return
+        self._elsewhere.append(item)
         state: FileState = "unchanged"
         if self._holds(name):
             self._collection.remove(name)
@@ -197,7 +219,7 @@ class _Ingestion:
 
     def _twin(self, item: Twin) -> None:
         """The same bytes twice in one run: the second shares the fate of the first."""
-        self._window.flush()
+        self._flush()
         first = self._results[item.first]
         if first.state == "refused":
             self._result(JobFile(item.source.name, "refused", first.reason))
@@ -209,20 +231,32 @@ class _Ingestion:
         self._writer.add_chunks(staged.token, chunks, vectors)
         staged.embedded += len(chunks)
         self._report(staged)
-        self._publish_if_whole(staged)
+        self._note_if_whole(staged)
 
-    def _publish_if_whole(self, staged: _Staged) -> None:
-        if not staged.ended or staged.embedded < staged.chunks:
-            return
-        name = staged.begun.source.name
+    def _note_if_whole(self, staged: _Staged) -> None:
+        if staged.ended and staged.embedded == staged.chunks:
+            self._whole.append(staged)
+
+    def _publish(self) -> None:
+        """Publish what is whole: together, or each alone if that fails, so that one does not hold up the others."""
+        whole, self._whole = self._whole, []
+        if whole and not self._published(whole):
+            for staged in whole:
+                self._published([staged])
+
+    def _published(self, whole: Sequence[_Staged]) -> bool:
+        """Whether these could be published; a single one that could not is refused."""
         try:
-            state = self._writer.publish(staged.token, self._embedder.fingerprint)
+            states = self._writer.publish([staged.token for staged in whole], self._embedder.fingerprint)
         except (CollectionError, OSError) as error:  # re-embedded meanwhile; the file is gone or the disk is full
-            self._writer.discard(staged.token)
-            self._result(JobFile(name, "refused", f"It could not be stored: {error}"))
-            return
+            for staged in whole if len(whole) == 1 else ():
+                self._writer.discard(staged.token)
+                self._result(JobFile(staged.begun.source.name, "refused", f"It could not be stored: {error}"))
+            return False
         self._changed = True
-        self._result(JobFile(name, state, "", staged.pages, staged.chunks))
+        for staged, state in zip(whole, states, strict=True):
+            self._result(JobFile(staged.begun.source.name, state, "", staged.pages, staged.chunks))
+        return True
 
     # Reporting
 

@@ -19,6 +19,8 @@ from ragkit.errors import CollectionError
 from ragkit.settings import IngestSettings
 from ragkit.types import Chunk, Fingerprint, Page, Vectors
 
+Published = Literal["added", "replaced"]
+
 
 class Writer:
     """Brings documents in. Pages and chunks wait in temporary tables (a file of SQLite's own, not locked by anybody);
@@ -78,37 +80,54 @@ class Writer:
         for table in ("staged_documents", "staged_pages", "staged_chunks"):
             self._connection.execute(f"DELETE FROM {table} WHERE token = ?", (token,))
 
-    def publish(self, token: int, fingerprint: Fingerprint) -> Literal["added", "replaced"]:
-        """Put a staged document into the collection, in place of one of the same name or the same bytes.
+    def publish(self, tokens: Sequence[int], fingerprint: Fingerprint) -> list[Published]:
+        """Put staged documents into the collection in one transaction: all of them or, if one fails, none.
 
-        Raises CollectionError if the collection's vectors were made by another embedder meanwhile.
+        Each takes the place of one of the same name or the same bytes. Small files are best published many at a time:
+        a transaction waits for the disk. Raises CollectionError if the collection's vectors were made by another
+        embedder meanwhile.
         """
-        copies = self._copy_originals([token])
+        copies = self._copy_originals(tokens)
+        gone: set[str] = set()
+        states: list[Published] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._require(fingerprint)
-            name, sha256 = self._connection.execute(
-                "SELECT name, sha256 FROM staged_documents WHERE token = ?", (token,)
-            ).fetchone()
-            stale = self._connection.execute(
-                "SELECT id, sha256, name FROM documents WHERE name = ? OR sha256 = ?", (name, sha256)
-            ).fetchall()
-            for row in stale:
-                schema.delete_document(self._connection, row[0])
-            self._insert(token)
+            for token in tokens:
+                stale = self._make_room(token)
+                gone.update(stale)
+                self._insert(token)
+                states.append("replaced" if stale else "added")
             self._connection.execute(schema.TOUCH)
             _put_in_place(copies)
+            owned = {sha256 for sha256 in gone if self._owned(sha256)}
         except BaseException:
             self._connection.execute("ROLLBACK")
             _throw_away(copies)
             raise
         self._connection.execute("COMMIT")
-        self.discard(token)
-        for _, old, _ in stale:
-            if old != sha256:
-                for path in self._folder.glob(f"files/{old}.*"):
-                    path.unlink(missing_ok=True)
-        return "replaced" if stale else "added"
+        for token in tokens:
+            self.discard(token)
+        for sha256 in gone - owned:
+            for path in self._folder.glob(f"files/{sha256}.*"):
+                path.unlink(missing_ok=True)
+        return states
+
+    def _make_room(self, token: int) -> list[str]:
+        """Delete what a staged document replaces; the SHA-256 of each."""
+        name, sha256 = self._connection.execute(
+            "SELECT name, sha256 FROM staged_documents WHERE token = ?", (token,)
+        ).fetchone()
+        stale = self._connection.execute(
+            "SELECT id, sha256 FROM documents WHERE name = ? OR sha256 = ?", (name, sha256)
+        ).fetchall()
+        for document, _ in stale:
+            schema.delete_document(self._connection, document)
+        return [old for _, old in stale]
+
+    def _owned(self, sha256: str) -> bool:
+        row = self._connection.execute("SELECT 1 FROM documents WHERE sha256 = ?", (sha256,)).fetchone()
+        return row is not None
 
     def replace_all(self, tokens: Sequence[int], settings: IngestSettings, fingerprint: Fingerprint) -> None:
         """Put the staged documents in place of all others, with new settings and embedder, in one transaction."""

@@ -39,7 +39,7 @@ def put(collection: Collection, name: str, texts: Sequence[str], content: str = 
         for number, text in enumerate(texts, start=1):
             writer.add_page(token, Page(number, str(number), text))
         writer.add_chunks(token, chunks, embedder.embed([chunk.embedded_text for chunk in chunks]))
-        return writer.publish(token, embedder.fingerprint)
+        return writer.publish([token], embedder.fingerprint)[0]
 
 
 def filled(home: Path, name: str = "notes") -> Collection:

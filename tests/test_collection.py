@@ -104,7 +104,7 @@ def test_a_writer_refuses_vectors_of_another_embedder(home):
     with collection.writer() as writer:
         token = writer.begin("x", "1" * 64, "text", "x", 1)
         with pytest.raises(CollectionError, match="re-embedded"):
-            writer.publish(token, Fingerprint("other", "abc", 12, 100))
+            writer.publish([token], Fingerprint("other", "abc", 12, 100))
     assert "x" not in texts(collection)
 
 
@@ -143,7 +143,7 @@ def test_the_kept_original_follows_its_document(home, tmp_path):
     with collection.writer() as writer:
         token = writer.begin("paper.pdf", "2" * 64, "pdf", "paper", 5, original=source)
         writer.add_page(token, Page(1, "1", "text"))
-        writer.publish(token, embedder_print)
+        writer.publish([token], embedder_print)
     document = collection.document("paper.pdf")
     assert collection.original(document).read_bytes() == source.read_bytes()
     collection.remove("paper.pdf")
@@ -170,7 +170,7 @@ def test_interleaved_staging_keeps_documents_apart(home):
                 writer.add_page(token, Page(number, str(number), text))
                 writer.add_chunks(token, [Chunk(number, 0, 2, text)], vectors)
         for token in tokens:
-            writer.publish(token, collection.fingerprint)
+            writer.publish([token], collection.fingerprint)
     assert texts(collection)["a"] == ["a1", "a2"]
     assert [chunk.text for _, chunk in collection.chunks(collection.document("b").id)] == ["b1", "b2"]
 
@@ -241,6 +241,6 @@ def test_a_full_disk_leaves_the_collection_as_it_was(home):
         token = writer.begin("big.txt", "3" * 64, "text", "big", 1)
         writer.add_page(token, Page(1, "1", "x" * 1_000_000))
         with pytest.raises(sqlite3.OperationalError, match="full"):
-            writer.publish(token, collection.fingerprint)
+            writer.publish([token], collection.fingerprint)
     assert texts(collection) == before
     assert library.put(collection, "small.txt", ["fits"]) == "added"

@@ -33,6 +33,18 @@ class Slow(HashingEmbedder):
         return super().embed(texts, kind)
 
 
+class Waiting(HashingEmbedder):
+    """Does nothing before it is told to."""
+
+    def __init__(self, told):
+        super().__init__()
+        self._told = told
+
+    def embed(self, texts, kind="passage"):
+        self._told.wait(30)
+        return super().embed(texts, kind)
+
+
 @pytest.fixture
 def collection(tmp_path):
     return Collection.open(tmp_path / "home", "c", create=True, settings=SETTINGS)
@@ -122,6 +134,49 @@ def test_the_same_bytes_under_two_names_are_one_document(collection, folder):
     (folder / "e.txt").write_text("Equal bytes here.")
     assert states(run(collection, folder / "e.txt")) == {"e.txt": "replaced"}
     assert [document.name for document in collection.documents()] == ["a.txt"]
+
+
+def test_a_file_that_was_renamed_is_kept_when_another_takes_its_name(collection, folder):
+    """Its bytes are in under the old name when it is looked at, and go as the new file is published."""
+    (folder / "news.txt").write_text("The news of January.")
+    run(collection, folder)
+    (folder / "news.txt").rename(folder / "archived.txt")
+    (folder / "news.txt").write_text("The news of February.")
+    assert states(run(collection, folder)) == {"archived.txt": "added", "news.txt": "replaced"}
+    assert [document.name for document in collection.documents()] == ["archived.txt", "news.txt"]
+    assert states(run(collection, folder)) == {"archived.txt": "unchanged", "news.txt": "unchanged"}
+
+
+def test_small_files_go_in_together(collection, folder):
+    """Each transaction waits for the disk."""
+    for number in range(40):
+        (folder / f"{number}.txt").write_text(f"A note with number {number}.")
+    read = threading.Event()
+
+    def listen(event):
+        if isinstance(event, FileChanged) and event.file.file == "9.txt" and event.file.pages:  # the last by name
+            read.set()
+
+    results = ingest(collection, [folder], Waiting(read), listen=listen)
+    assert [each.state for each in results] == ["added"] * 40
+    assert collection.sequence <= 3
+    assert len(collection.documents()) == 40
+
+
+def test_a_file_that_cannot_be_stored_does_not_hold_up_those_it_would_go_in_with(collection, folder):
+    for name in "abc":
+        (folder / f"{name}.pdf").write_bytes(pdf_bytes([f"Page of {name}"]))
+    read = threading.Event()
+
+    def listen(event):
+        if isinstance(event, FileChanged) and event.file.file == "c.pdf" and event.file.pages:
+            (folder / "b.pdf").unlink(missing_ok=True)
+            read.set()
+
+    results = {each.file: each for each in ingest(collection, [folder], Waiting(read), listen=listen)}
+    assert states(results) == {"a.pdf": "added", "b.pdf": "refused", "c.pdf": "added"}
+    assert "could not be stored" in results["b.pdf"].reason
+    assert [document.name for document in collection.documents()] == ["a.pdf", "c.pdf"]
 
 
 def test_a_bad_file_stops_nothing(collection, folder):

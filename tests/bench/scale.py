@@ -120,7 +120,7 @@ def _put(writer, name: str, made: Drawn) -> None:  # noqa: ANN001
         writer.add_page(token, Page(number, str(number), text))
     chunks = [Chunk(number, 0, len(text), text, ()) for number, text in enumerate(texts, start=1)]
     writer.add_chunks(token, chunks, made.vectors(PASSAGES))
-    writer.publish(token, FINGERPRINT)
+    writer.publish([token], FINGERPRINT)
 
 
 def _median(do: Callable[[str], object], names: list[str]) -> float:

@@ -66,7 +66,7 @@ class Ragkit:
                     writer.add_page(token, Page(number, str(start + number - 1), text))
                 chunks = [Chunk(number, 0, len(text), text, ()) for number, text in enumerate(part, start=1)]
                 writer.add_chunks(token, chunks, table[start : start + len(part)])
-                writer.publish(token, self.embedder.fingerprint)
+                writer.publish([token], self.embedder.fingerprint)
         Projection(self.collection).build(force=True)
         WordIndex(self.collection).build()
         return str(self.collection.home)
