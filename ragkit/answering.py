@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragkit import models
@@ -12,10 +12,11 @@ from ragkit.errors import Cancelled
 from ragkit.generate import engines
 from ragkit.prompt.pack import pack
 from ragkit.prompt.template import Template
+from ragkit.protocols import Batching, Generator
 from ragkit.reading import READS
 from ragkit.runs import Column, Runs
 from ragkit.settings import RetrieveSettings
-from ragkit.types import Answer, Evidence, Generation, Reading, Variant, digest, from_json
+from ragkit.types import Answer, Asked, Evidence, Generation, Reading, Variant, digest, from_json
 from ragkit.workbench import Workbench
 
 CACHE_FORMAT = 1
@@ -32,6 +33,34 @@ CLOSED_BOOK = Template(
 
 Stop = Callable[[], bool]
 """Asked again and again; True ends the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An answer that is wanted."""
+
+    variant: Variant
+    evidence: Evidence
+    column: Column = "retrieved"
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draft:
+    """An answer before its model is asked."""
+
+    wanted: Wanted
+    reading: Reading | None
+    generator: Generator
+    asked: Asked
+    key: str
+    """Of the cache."""
+    together: bool
+    """Whether it is written at once with others."""
+
+
+def _stopped() -> Cancelled:
+    return Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
 
 
 def model_identity(workbench: Workbench, variant: Variant) -> list[str]:
@@ -85,36 +114,80 @@ class Answering:
         repeat: int = 0,
     ) -> Answer:
         """One answer on this evidence. Raises Cancelled when it was asked to stop; then nothing is kept."""
-        variant = self.workbench.defaults.settled(variant)
+        return self.answers([Wanted(variant, evidence, column, repeat)], retrieve)[0]
+
+    def answers(self, wanted: Sequence[Wanted], retrieve: RetrieveSettings, *, together: bool = False) -> list[Answer]:
+        """Answers in the order in which they are wanted. Raises Cancelled when it was asked to stop.
+
+        One after another, each is what its prompt gives alone. `together` writes those of a model at once where its
+        engine can do that, which takes less time; arithmetic of 16 bits then rounds otherwise, so that a wording may
+        differ from that of an answer written alone, and the cache keeps the two apart.
+        """
+        drafts = [self._draft(each, retrieve, together) for each in wanted]
+        blocks: dict[object, list[_Draft]] = {}
+        for draft in drafts:
+            if isinstance(draft, _Draft):
+                blocks.setdefault(draft.generator if draft.together else draft, []).append(draft)
+        written: dict[str, Generation] = {}
+        for block in blocks.values():
+            written |= self._written(block)
+        return [
+            self._finished(draft, written[draft.key], retrieve) if isinstance(draft, _Draft) else draft
+            for draft in drafts
+        ]
+
+    def _draft(self, wanted: Wanted, retrieve: RetrieveSettings, together: bool) -> Answer | _Draft:
+        """What the model is to be asked, or the answer where none is."""
+        variant, evidence = self.workbench.defaults.settled(wanted.variant), wanted.evidence
         if self._should_stop():
-            raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
-        reading = self._reading(variant, evidence, retrieve) if column != "none" else None
-        answer = self.workbench.withheld(variant, evidence, retrieve, reading) if column != "none" else None
-        if answer is not None:
+            raise _stopped()
+        closed_book = wanted.column == "none"
+        reading = None if closed_book else self._reading(variant, evidence, retrieve)
+        withheld = None if closed_book else self.workbench.withheld(variant, evidence, retrieve, reading)
+        if withheld is not None:
             self.withheld += 1
-            return answer
-        decoding = replace(variant.decoding, seed=variant.decoding.seed + repeat)
+            return withheld
+        decoding = replace(variant.decoding, seed=variant.decoding.seed + wanted.repeat)
         generator = self.workbench.generator(variant)
-        if column == "none":
+        if closed_book:
             prompt = pack(CLOSED_BOOK, evidence.question, (), (), generator, decoding.max_tokens)
         else:
             prompt = self.workbench.prompt(evidence.question, variant, evidence)
-        text = generator.render(prompt)
         # At temperature 0 nothing but the longest length and the penalty of the decoding counts.
         shaping = decoding if decoding.temperature > 0 else replace(decoding, temperature=0.0, top_p=1.0, seed=0)
-        key = digest([CACHE_FORMAT, text, prompt.chat, prompt.stop, self._identity(variant), shaping])
-        kept = self._runs.outcome(key)
-        if kept is not None:
-            self.cached += 1
-            generation = from_json(Generation, kept)
-        else:
-            generation = generator.generate(prompt, decoding, lambda _: not self._should_stop())
+        together = together and isinstance(generator, Batching)
+        decides = [CACHE_FORMAT, generator.render(prompt), prompt.chat, prompt.stop, self._identity(variant), shaping]
+        key = digest([*decides, "together"] if together else decides)
+        asked = Asked(prompt, decoding, lambda _: not self._should_stop())
+        return _Draft(replace(wanted, variant=variant), reading, generator, asked, key, together)
+
+    def _written(self, drafts: Sequence[_Draft]) -> dict[str, Generation]:
+        """What the model of these wrote, by key: out of the cache, or now."""
+        found: dict[str, Generation] = {}
+        missing: dict[str, _Draft] = {}
+        for draft in drafts:
+            kept = self._runs.outcome(draft.key)
+            if kept is None:
+                missing[draft.key] = draft
+            else:
+                found[draft.key] = from_json(Generation, kept)
+        self.cached += len(drafts) - len(missing)
+        asked = [draft.asked for draft in missing.values()]
+        made = engines.together(drafts[0].generator, asked) if asked else []
+        for key, generation in zip(missing, made, strict=True):
             if generation.finish == "cancelled":
-                raise Cancelled("The evaluation was stopped.", "Start it again to go on where it ended.")
+                raise _stopped()
             self._runs.keep_outcome(key, "generation", generation)
             self.generated += 1
-        answer = self.workbench.answer_of(variant, evidence, prompt, generation, reading, retrieve)
-        return replace(answer, support=()) if column == "none" else answer
+            found[key] = generation
+        return found
+
+    def _finished(self, draft: _Draft, generation: Generation, retrieve: RetrieveSettings) -> Answer:
+        wanted = draft.wanted
+        answer = self.workbench.answer_of(
+            wanted.variant, wanted.evidence, draft.asked.prompt, generation, draft.reading, retrieve
+        )
+        return replace(answer, support=()) if wanted.column == "none" else answer
 
     def _reading(self, variant: Variant, evidence: Evidence, retrieve: RetrieveSettings) -> Reading | None:
         """What `Workbench.read` quotes; kept by the reader's identity, threshold included."""

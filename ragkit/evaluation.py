@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ragkit.answering import CACHE_FORMAT, Answering, Stop, model_identity, reader_identity
+from ragkit.answering import CACHE_FORMAT, Answering, Stop, Wanted, model_identity, reader_identity
 from ragkit.catalog import METRICS
 from ragkit.errors import Cancelled
 from ragkit.evaluate import report as reports
@@ -19,6 +19,10 @@ from ragkit.sets import EvaluationSet, Sets
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Answer, Evidence, Question, Variant, digest, from_json, to_json
 from ragkit.workbench import Workbench
+
+TOGETHER = 8
+"""Answers written at once at most, where a plan has them written together."""
+_WRITTEN_TOGETHER = "Answers were written together: their wordings may differ from those of answers written one by one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ def evaluate(
     baseline: int = 0,
     margin: float = 0.02,
     repeats: int = 1,
+    together: bool = False,
     listen: Listen | None = None,
     should_stop: Stop | None = None,
 ) -> Report:
@@ -73,6 +78,7 @@ def evaluate(
         baseline=baseline,
         margin=margin,
         repeats=repeats,
+        together=together,
     )
     return carry_out(workbench, begin(workbench, chosen, plan).id, listen, should_stop)
 
@@ -160,26 +166,38 @@ class _Work:
         found: list[Item] = []
         self._tell(0, total)
         for group in _by_model(variants):
-            for question in self._questions:
-                answers = list(self._answers(question, group))
-                kept = [(question.id, *place, answer) for place, answer in answers if answer is not None]
+            each = len(self._plan.columns) * sum(self._repeats(variant) for _, variant in group)
+            block = max(1, TOGETHER // each) if self._plan.together else 1
+            for start in range(0, len(self._questions), block):
+                answers = self._answers(self._questions[start : start + block], group)
+                kept = [
+                    (question.id, number, column, repeat, answer)
+                    for question, number, column, repeat, answer in answers
+                    if answer is not None
+                ]
                 self._runs.keep_answers(self._run.id, kept)
-                found += [self._item(question, *place, answer) for place, answer in answers]
+                found += [self._item(*answer) for answer in answers]
                 self._tell(len(found), total)
         return found
 
     def _answers(
-        self, question: Question, variants: Sequence[tuple[int, Variant]]
-    ) -> Iterator[tuple[tuple[int, Column, int], Answer | None]]:
-        """Answers of variants that share a model, as ((variant, column, repeat), answer)."""
-        for column in self._plan.columns:
-            evidence = self._evidence(question, column)
-            for number, variant in variants:
-                for repeat in range(self._repeats(variant)):
-                    answer = None
-                    if evidence is not None:
-                        answer = self._answering.answer(variant, evidence, self._plan.retrieve, column, repeat)
-                    yield (number, column, repeat), answer
+        self, questions: Sequence[Question], variants: Sequence[tuple[int, Variant]]
+    ) -> list[tuple[Question, int, Column, int, Answer | None]]:
+        """Answers of variants that share a model, each after its question, variant, column and repeat."""
+        places: list[tuple[Question, int, Column, int, Wanted | None]] = []
+        for question in questions:
+            for column in self._plan.columns:
+                evidence = self._evidence(question, column)
+                for number, variant in variants:
+                    for repeat in range(self._repeats(variant)):
+                        wanted = Wanted(variant, evidence, column, repeat) if evidence is not None else None
+                        places.append((question, number, column, repeat, wanted))
+        possible = [wanted for *_, wanted in places if wanted is not None]
+        answers = iter(self._answering.answers(possible, self._plan.retrieve, together=self._plan.together))
+        return [
+            (question, number, column, repeat, next(answers) if wanted is not None else None)
+            for question, number, column, repeat, wanted in places
+        ]
 
     def _evidence(self, question: Question, column: Column) -> Evidence | None:
         if column == "retrieved":
@@ -247,6 +265,7 @@ class _Work:
             cached=work.cached,
             withheld=work.withheld,
             seconds=time.monotonic() - self._begun,
+            notes=(_WRITTEN_TOGETHER,) if plan.together else (),
         )
 
 

@@ -97,6 +97,9 @@ class Plan:
     """Differences up to this size are no difference."""
     repeats: int = 1
     """Answers a question, where the decoding samples; the scores of a question are their mean."""
+    together: bool = False
+    """Whether a model writes several answers at once: faster, with wordings that may differ from those of single
+    answers (`ragkit.answering.Answering.answers`)."""
 
 
 @dataclass(frozen=True, slots=True)

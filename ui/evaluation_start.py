@@ -44,9 +44,12 @@ def show(name: str, collection: Collection, there: list[EvaluationSet]) -> None:
             plan_parts = _decides(variants)
         with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
             retrieve, documents = panels.search_fields("evaluate.search", state.workbench(name))
+        together = st.checkbox("Write answers together", key="evaluate.together", persist_state="session",
+                               help="A model writes several answers at once, which takes about half the time. Their "
+                               "wordings may differ from those of answers written one by one.")  # fmt: skip
     metrics, baseline, margin = plan_parts
     plan = Plan(variants, retrieve, documents, tuple(each for each in COLUMNS if each in columns), metrics,
-                baseline, margin)  # fmt: skip
+                baseline, margin, together=together)  # fmt: skip
     answers = asked * len(variants) * len(plan.columns)
     with st.container(horizontal=True, vertical_alignment="center", key="evaluate-go"):
         st.button("Start the evaluation", type="primary", icon=":material/play_arrow:", on_click=_start,

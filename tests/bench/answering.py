@@ -1,5 +1,6 @@
-"""Prompts to answers: ragkit's openvino engine beside llama.cpp, the same file, text, threads and greedy decoding; and
-four templates on one evidence beside one.
+"""Prompts to answers: ragkit's openvino engine beside llama.cpp, the same file, text, threads and greedy decoding; four
+templates on one evidence beside one; and answers to many questions written together, as `ragkit evaluate --together`
+has them, beside answers written one by one.
 
 Every prompt has paragraphs that no prompt before it had, so that neither side finds its beginning in a cache.
 """
@@ -13,12 +14,14 @@ from typing import Any
 
 from ragkit import models
 from ragkit.catalog import GENERATORS
+from ragkit.evaluation import TOGETHER
 from ragkit.generate.engines import together
+from ragkit.generate.grounding import without_marks
 from ragkit.prompt.store import TemplateStore
 from ragkit.protocols import Generator
 from ragkit.types import Asked, Decoding, Prompt
 from tests.bench.sides import Side
-from tests.bench.templates import Item, items
+from tests.bench.templates import Item, f1, items
 
 MODEL = "smollm2-135m"
 TEMPLATES = ("cite", "concise", "quote", "strict")
@@ -26,14 +29,15 @@ CONTEXT = 4096
 
 
 def measure(
-    scratch: Path, *, sides: Sequence[str], passages: Sequence[int], rounds: int, tokens: int
+    scratch: Path, *, sides: Sequence[str], passages: Sequence[int], rounds: int, tokens: int, blocks: int
 ) -> dict[str, dict[str, Any]]:
-    """`answers`: by number of passages and side, each round; `variants`: seconds of four and of one."""
+    """`answers`: by number of passages and side, each round; `variants`: seconds of four and of one; `evaluation`:
+    blocks of questions, seconds to an answer and F1."""
     engine: Generator = GENERATORS.load("openvino")(MODEL)
     store = TemplateStore(scratch)
     file = str(models.resolve(MODEL, "generator").path)
     drawn = iter(items(len(passages) * (rounds + 1) + rounds * (len(TEMPLATES) + 1), seed=11)[0])
-    found: dict[str, dict[str, Any]] = {"answers": {}, "variants": {}}
+    found: dict[str, dict[str, Any]] = {"answers": {}}
     peers = [Side(name, scratch) for name in sides]
     try:
         for peer in peers:
@@ -53,6 +57,7 @@ def measure(
         for peer in peers:
             peer.__exit__(None, None, None)
     found["variants"] = _variants(engine, store, drawn, rounds, tokens)
+    found["evaluation"] = _evaluation(engine, store, blocks)
     return found
 
 
@@ -92,3 +97,32 @@ def _variants(engine: Generator, store: TemplateStore, drawn: Any, rounds: int, 
         alone = together(engine, asked[:1]) + together(engine, asked[1:2])
         same += [float(each.text == other.text) for each, other in zip(made, alone, strict=False)]
     return {"one": one, "four": four, "same": same}
+
+
+def _evaluation(engine: Generator, store: TemplateStore, blocks: int) -> dict[str, list[float]]:
+    """Blocks of as many questions as an evaluation has written together, and the same ones by one, in turns.
+
+    Each way has questions of its own for its seconds: what the other read would be in the cache. F1 is of the same.
+    """
+    found: dict[str, list[float]] = {"alone": [], "together": [], "f1 alone": [], "f1 together": []}
+    drawn = items(2 * blocks * TOGETHER, seed=12)[0]
+    template = store.get("concise")
+
+    def asked(some: Sequence[Item]) -> list[Asked]:
+        prompts = [template.render(item.question, item.hits) for item in some]
+        return [Asked(prompt, Decoding(), lambda _: True) for prompt in prompts]
+
+    def noted(way: str, some: Sequence[Item], batches: Sequence[Sequence[Asked]], *, fresh: bool) -> None:
+        begun = time.perf_counter()
+        made = [answer for batch in batches for answer in together(engine, batch)]
+        if fresh:
+            found[way].append((time.perf_counter() - begun) / len(made))
+        texts = [without_marks(answer.text) for answer in made]
+        found[f"f1 {way}"] += [f1(text, item.answers) for text, item in zip(texts, some, strict=True)]
+
+    for start in range(0, len(drawn), TOGETHER):
+        some = drawn[start : start + TOGETHER]
+        ways = {"alone": [[each] for each in asked(some)], "together": [asked(some)]}
+        for place, way in enumerate(sorted(ways, reverse=bool(start // TOGETHER % 2))):
+            noted(way, some, ways[way], fresh=place == 0)
+    return found

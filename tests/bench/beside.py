@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import ModuleType
 
 from tests.bench import results
-from tests.bench.sections import answers, ingest, latency, pdf, quality, start
+from tests.bench.sections import answers, ingest, latency, memory, pdf, quality, start
 from tests.bench.sections.base import table
 
 SECTIONS: dict[str, ModuleType] = {
-    "ingest": ingest, "pdf": pdf, "latency": latency, "answers": answers, "start": start, "quality": quality,
+    "ingest": ingest, "memory": memory, "pdf": pdf, "latency": latency, "answers": answers, "start": start,
+    "quality": quality,
 }  # fmt: skip
 """By the name of the result. Each has `section` and `targets`, some have a `plot`; all take what was kept."""
 

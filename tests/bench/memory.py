@@ -1,23 +1,21 @@
-"""Peak of memory while much text comes in: of the whole family of processes, and of each kind of them.
-
-    python -m tests.bench.memory --mb 250 [--embedder hashing] [--keep]
+"""Peak of memory while text comes in, and while ten times as much comes in: of the whole family of processes, and of
+each kind of them.
 
 Half of the text is one file, the rest are files of 1 MB and records of one JSON Lines file. What is measured is the
 resident memory of the worker and of the parsing process, several times a second; pages of files that the system maps
-into several processes count in each. With `hashing` the work takes minutes; the built-in model takes an hour.
+into several processes count in each. With `hashing` 250 MB take minutes; with the built-in model they would take an
+hour.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,22 +23,17 @@ from ingest.launch import submit_ingest
 from ragkit.collection import Collection
 from ragkit.jobs import Jobs
 from ragkit.settings import IngestSettings
-from tests.bench import results
 
 
-def main() -> None:
-    """One JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mb", type=int, default=250)
-    parser.add_argument("--embedder", default="hashing")
-    parser.add_argument("--keep", action="store_true", help="Write the result into tests/bench/results.")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        files = write(Path(place) / "files", given.mb)
-        found = {"MB": given.mb, "embedder": given.embedder, **measure(Path(place) / "home", files, given.embedder)}
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    if given.keep:
-        results.keep(f"memory-{given.embedder}", found, mb=given.mb, embedder=given.embedder)
+def measure(scratch: Path, *, megabytes: dict[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """By embedder and amount of text: files, passages, seconds and the peaks in megabytes."""
+    found = []
+    for embedder, sizes in megabytes.items():
+        for size in sizes:
+            place = scratch / f"{embedder}-{size}"
+            peaks = _one(place / "home", write(place / "files", size), embedder)
+            found.append({"embedder": embedder, "MB": size, **peaks})
+    return found
 
 
 def write(folder: Path, megabytes: int) -> Path:
@@ -65,8 +58,7 @@ def write(folder: Path, megabytes: int) -> Path:
     return folder
 
 
-def measure(home: Path, files: Path, embedder: str) -> dict[str, float]:
-    """Megabytes at the peak, the number of passages and the seconds."""
+def _one(home: Path, files: Path, embedder: str) -> dict[str, Any]:
     model = {} if embedder == "minilm" else {"embedder": embedder, "embedder_model": ""}
     collection = Collection.open(home, "large", create=True, settings=IngestSettings(**model))
     begun = time.monotonic()
@@ -92,6 +84,3 @@ def measure(home: Path, files: Path, embedder: str) -> dict[str, float]:
         **{f"peak MB, {kind}": size / 1e6 for kind, size in sorted(peak.items())},
     }
 
-
-if __name__ == "__main__":
-    main()

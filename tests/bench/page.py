@@ -70,19 +70,6 @@ def _scale(kept: Found) -> str:
     return head + table(("what", "median", "target"), rows)
 
 
-def _memory(kept: Found) -> str:
-    found = kept["found"]
-    rows = [
-        (kind, f"{found[f'peak MB, {kind}']:.0f} MB", "1,200 MB" if kind == "together" else "")
-        for kind in ("together", "worker", "parsing")
-    ]
-    text = (
-        f"## Memory while {found['MB']} MB of text come in\n\n`python -m tests.bench.memory --keep`: {found['files']}"
-        f" files, {found['passages']:,} passages, embedder `{found['embedder']}`.\n\n"
-    )
-    return text + table(("process", "peak", "target"), rows)
-
-
 def _cancel(kept: Found) -> str:
     rows = [(kind, f"{max(tried):.2f} s", "2 s") for kind, tried in kept["found"].items() if tried]
     text = "## From the wish to stop to the end of a job\n\n`python -m tests.bench.cancel --keep`, at random.\n\n"
@@ -141,8 +128,6 @@ def _static(kept: Found) -> str:
 
 SECTIONS: dict[str, Callable[[Found], str]] = {
     "scale": _scale,
-    "memory-hashing": _memory,
-    "memory-minilm": _memory,
     "cancel": _cancel,
     "static": _static,
     "tuning": _tuning,

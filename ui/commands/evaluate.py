@@ -85,6 +85,13 @@ def evaluate(
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, help="Answers a question, with a temperature above 0.")
     ] = 1,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together",
+            help="Write several answers at once: faster, but wordings may differ from those of single answers.",
+        ),
+    ] = False,
     out: Annotated[
         list[Path] | None,
         typer.Option("--out", "-o", metavar="FILE", help="Also write the report: .html, .csv or .json; repeatable."),
@@ -120,6 +127,7 @@ def evaluate(
             baseline=_place(baseline, chosen),
             margin=margin,
             repeats=repeats,
+            together=together,
         )
         asked = questions_of(workbench, questions)
         if background:

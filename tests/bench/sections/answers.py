@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 
+from ragkit.evaluate.statistics import mean_interval
+from ragkit.evaluation import TOGETHER
 from tests.bench.ingesting import median_ratio
 from tests.bench.sections.base import NAMES, Found, Target, all_or_some, ratio_text, seconds, table
 
@@ -33,9 +35,24 @@ def section(kept: Found) -> str:
         f"\n\nFour templates on one evidence take {four / one:.2f} times as long as one ({seconds(four)} to"
         f" {seconds(one)}): the beginning of the prompt, which they share, is read once, and they are written together."
         f" Arithmetic of 16 bits rounds otherwise for four than for one: {statistics.mean(variants['same']):.0%} of the"
-        " greedy answers were word for word those that the prompt gives alone. Evaluations ask one by one."
+        " greedy answers were word for word those that the prompt gives alone. Evaluations ask one by one, unless they"
+        " are told otherwise.\n\n"
     )
-    return text + table(head, rows) + closing
+    return text + table(head, rows) + closing + _evaluation(kept["found"]["evaluation"])
+
+
+def _evaluation(found: Found) -> str:
+    """One by one beside together: time and quality."""
+    alone, together = statistics.median(found["alone"]), statistics.median(found["together"])
+    before, after = statistics.mean(found["f1 alone"]), statistics.mean(found["f1 together"])
+    changes = [new - old for new, old in zip(found["f1 together"], found["f1 alone"], strict=True)]
+    change = mean_interval(changes)
+    return (
+        f"`ragkit evaluate --together` has {TOGETHER} answers written at once: {seconds(together)} an answer instead of"
+        f" {seconds(alone)}, {alone / together:.1f} times as fast with one template. Mean F1 of"
+        f" {len(found['f1 alone'])} questions of SQuAD {after:.3f} instead of {before:.3f} (95 % interval of the"
+        f" difference {change.low:+.3f} to {change.high:+.3f})."
+    )
 
 
 def whole_answer(one: Found, tokens: int) -> float:
