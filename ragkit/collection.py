@@ -191,6 +191,11 @@ class Collection:
         """Number of chunks."""
         return self.connection.execute("SELECT coalesce(sum(chunks), 0) FROM documents").fetchone()[0]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no chunks."""
+        return self.connection.execute("SELECT 1 FROM chunks LIMIT 1").fetchone() is None
+
     def count_after(self, chunk: int) -> int:
         """Number of chunks with a higher id than this."""
         return self.connection.execute("SELECT count(*) FROM vectors WHERE chunk > ?", (chunk,)).fetchone()[0]
@@ -244,15 +249,6 @@ class Collection:
             parts.append(vector)
         table = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(ids), dimension)
         return np.asarray(ids, dtype=np.int64), table
-
-    def vectors_of(self, ids: Sequence[int]) -> dict[int, Vectors]:
-        """Vectors of these chunks, each of shape (dimension,), by id; ids that are gone are left out."""
-        found: dict[int, Vectors] = {}
-        for batch in _batches(ids):
-            marks = ",".join("?" * len(batch))
-            rows = self.connection.execute(f"SELECT chunk, vector FROM vectors WHERE chunk IN ({marks})", batch)
-            found.update((chunk, np.frombuffer(vector, dtype="<f4")) for chunk, vector in rows)
-        return found
 
     def search_words(self, question: str, k: int, documents: Sequence[str] | None = None) -> list[tuple[int, float]]:
         """Chunks by BM25 over text and heading path, best first; higher scores are better."""

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -103,6 +103,22 @@ class Projection:
             self._search_index(view, view.index, vectors, k, only, results)
         self._search_fresh(view, vectors, k, only, results)
         return [sorted(result, key=lambda pair: (-pair[1], pair[0]))[:k] for result in results]
+
+    def vectors_of(self, chunks: Sequence[int]) -> dict[int, Vectors]:
+        """Vectors of these chunks, each of shape (dimension,), by id, as the index holds them; those gone are left out.
+
+        Out of the index, which lies close together: out of the database each is a page to be read.
+        """
+        view = self.refresh()
+        wanted = np.unique(np.array([chunk for chunk in chunks if chunk not in view.removed], dtype=np.int64))
+        fresh = np.flatnonzero(np.isin(view.fresh_ids, wanted))
+        found = dict(zip(view.fresh_ids[fresh].tolist(), view.fresh_vectors[fresh], strict=True))
+        if view.index is not None:
+            ids = view.index.ids
+            places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+            held = wanted[ids[places] == wanted]
+            found.update(zip(held.tolist(), view.index.vectors(held), strict=True))
+        return found
 
     @staticmethod
     def _search_index(

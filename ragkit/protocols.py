@@ -95,6 +95,10 @@ class Index(Protocol):
         """
         ...
 
+    def vectors(self, ids: Ids) -> Vectors:
+        """The vectors of ids that are in it, shape (ids, dimension); as exact as the scores of `search` are."""
+        ...
+
 
 class Retriever(Protocol):
     """Finds passages for a question."""

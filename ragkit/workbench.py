@@ -74,7 +74,7 @@ class Workbench:
         if documents is not None:
             for name in documents:
                 self.collection.document(name)
-        if self.collection.count() == 0:
+        if self.collection.empty:
             return Evidence(question, (), None, time.perf_counter() - begun)
         embedder = self._embedder()
         parts: dict[str, Any] = {
@@ -92,7 +92,7 @@ class Workbench:
         if settings.reranker:
             scored = self._rerank(question, scored, settings)
         if settings.mmr < 1:
-            vectors = self.collection.vectors_of([chunk for chunk, _ in scored])
+            vectors = self._projection.vectors_of([chunk for chunk, _ in scored])
             scored = maximal_marginal_relevance(scored, vectors, settings.k, settings.mmr)
         scored = scored[: settings.k]
         cosines = dense.cosines(question, [chunk for chunk, _ in scored])

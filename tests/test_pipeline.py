@@ -101,7 +101,7 @@ def test_vectors_belong_to_their_passages(collection, folder):
     embedder = HashingEmbedder()
     for document in collection.documents():
         chunks = collection.chunks(document.id)
-        stored = collection.vectors_of([number for number, _ in chunks])
+        stored = Projection(collection).vectors_of([number for number, _ in chunks])
         wanted = embedder.embed([chunk.embedded_text for _, chunk in chunks])
         assert np.allclose([stored[number] for number, _ in chunks], wanted)
 

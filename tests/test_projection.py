@@ -48,6 +48,28 @@ def test_search_equals_brute_force_before_and_after_a_build(home):
     assert np.allclose(found(projection, QUERIES, 4), exact(collection, QUERIES, 4), atol=1e-6)
 
 
+@pytest.mark.parametrize("index", ["flat", "rabitq", "ivf"])
+def test_vectors_come_out_of_the_index_and_from_beside_it_but_not_of_what_is_gone(home, index):
+    collection = library.new(home, settings=replace(library.HASHING, index=index))
+    for number in range(30):
+        library.put(collection, f"{number}.txt", [f"{TOPICS[number % 5]} number {number}"])
+    projection = Projection(collection)
+    projection.build()
+    library.put(collection, "new.txt", ["zebra stripes"])
+    collection.remove("7.txt")
+    ids, vectors = collection.vectors()
+    got = projection.vectors_of([*ids.tolist(), 8, 10_000])
+    assert sorted(got) == ids.tolist()
+    assert 8 not in got
+    assert np.allclose([got[chunk] for chunk in ids.tolist()], vectors, atol=0.01)
+    assert np.allclose(got[int(ids[-1])], vectors[-1], atol=1e-6)
+    assert projection.vectors_of([]) == {}
+
+
+def test_an_empty_collection_has_no_vectors(home):
+    assert Projection(library.new(home)).vectors_of([1, 2]) == {}
+
+
 def test_another_reader_sees_changes_without_being_told(home):
     collection = library.filled(home)
     writer, reader = Projection(collection), Projection(collection)

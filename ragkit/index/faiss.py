@@ -83,6 +83,11 @@ class FaissIndex:
         ids[:, :take][there] = self._ids[places[there]]
         return scores, ids
 
+    def vectors(self, ids: Ids) -> Vectors:
+        """Vectors of ids that are in it, shape (ids, dimension); of 8-bit codes where the index holds those."""
+        rows = np.searchsorted(self._ids, ids)
+        return self._index.reconstruct_batch(rows) if len(rows) else np.empty((0, self._index.d), dtype=np.float32)
+
     def _nearest(
         self, queries: Vectors, k: int, rows: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

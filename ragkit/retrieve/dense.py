@@ -28,4 +28,4 @@ class DenseRetriever:
         """Cosine of the question to each of these chunks, by id; chunks that are gone are left out."""
         self._collection.check_embedder(self._embedder.fingerprint)
         query = self._embedder.embed([question], "query")[0]
-        return {chunk: float(vector @ query) for chunk, vector in self._collection.vectors_of(chunks).items()}
+        return {chunk: float(vector @ query) for chunk, vector in self._projection.vectors_of(chunks).items()}

@@ -42,6 +42,16 @@ def test_scores_are_cosines_in_descending_order(kind, ids):
     assert (np.diff(scores, axis=1) <= 1e-6).all()
 
 
+def test_vectors_come_back_as_exact_as_scores(kind, ids, tmp_path):
+    vectors = unit_vectors(2000)
+    kind.build(ids, vectors).save(tmp_path / "x")
+    index = kind.load(tmp_path / "x")
+    some = index.vectors(ids[[1999, 3, 700]])
+    assert some.shape == (3, DIMENSION)
+    assert np.abs(some @ vectors[:50].T - vectors[[1999, 3, 700]] @ vectors[:50].T).max() < 0.02
+    assert index.vectors(ids[:0]).shape == (0, DIMENSION)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 60])
 def test_few_vectors_and_large_k(kind, ids, count):
     vectors = unit_vectors(count)
