@@ -39,7 +39,7 @@ def test_a_kept_result_is_not_measured_again(monkeypatch):
 
 
 def test_every_kept_result_is_on_the_page_and_was_found_with_the_experiment_as_it_is():
-    shown = {*beside.SECTIONS, *page.SECTIONS, "quality-peers"}
+    shown = {*beside.SECTIONS, *page.SECTIONS, "quality-peers", "quality-paired"}
     for file in results.FOLDER.glob("*.json"):
         assert file.stem in shown
         kept = results.load(file.stem)

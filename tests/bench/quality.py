@@ -24,46 +24,53 @@ DEEP = 30
 
 
 def measure(
-    scratch: Path, *, sides: Sequence[str], sets: Sequence[str], questions: int, documents: int
+    scratch: Path, *, sides: Sequence[str], sets: Sequence[str], questions: int, documents: int, each: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """By set and way: the mean nDCG@10. `documents` bounds MedQuAD alone, whose answers would take an hour."""
+    """By set and way: the mean nDCG@10, and where `each` is wanted that of every question, to be compared in pairs.
+
+    `documents` bounds MedQuAD alone, whose answers would take an hour.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in sets:
         folder = _medquad(scratch, documents) if name == "medquad" else DATA / name
         asked, relevant = read_set(folder, questions)
         rows = (folder / "corpus.jsonl").read_text("utf-8").splitlines()
-        found[name] = {"documents": len(rows), "questions": len(asked), "ndcg@10": {}}
-        for each in sides:
-            # A peer's score changes with its script alone, and takes minutes: it survives a kill of the bench.
-            kept = _kept(each, name, questions, documents)
+        scores: dict[str, list[float]] = {}
+        for side in sides:
+            # A peer's scores change with its script alone, and take minutes: they survive a kill of the bench.
+            kept = _kept(side, name, questions, documents)
             if kept.is_file():
-                scores = json.loads(kept.read_text())
+                scores |= json.loads(kept.read_text())
             else:
-                scores = _scores(each, scratch, folder, asked, relevant)
-                if each != "ragkit_workbench":
+                scores |= (new := _scores(side, scratch, folder, asked, relevant))
+                if side != "ragkit_workbench":
                     kept.parent.mkdir(exist_ok=True)
-                    kept.write_text(json.dumps(scores))
-            found[name]["ndcg@10"].update(scores)
+                    kept.write_text(json.dumps(new))
+        means = {way: sum(one) / len(one) for way, one in scores.items()}
+        found[name] = {"documents": len(rows), "questions": len(asked), "ndcg@10": means}
+        if each:
+            found[name]["each"] = scores
     return found
 
 
 def _kept(side: str, name: str, questions: int, documents: int) -> Path:
-    what = [(SCRIPTS / f"{side}.py").read_text("utf-8"), name, str(questions), str(documents)]
+    what = ["each", (SCRIPTS / f"{side}.py").read_text("utf-8"), name, str(questions), str(documents)]
     return KEPT / "quality" / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
 
 
 def _scores(
     name: str, scratch: Path, folder: Path, asked: Mapping[str, str], relevant: Mapping[str, Mapping[str, float]]
-) -> dict[str, float]:
-    """By way: the mean nDCG@10 of a side."""
+) -> dict[str, list[float]]:
+    """By way of a side: nDCG@10 of each question."""
     with Side(name, scratch) as side:
         side.ask("load")
         side.ask("records", file=str(folder / "corpus.jsonl"))
         found = {}
         for way, settings in (WAYS if name == "ragkit_workbench" else {"": {}}).items():
             hits = side.ask("search", questions=list(asked.values()), k=DEEP, **settings)["ids"]
-            scores = [_score(ids, relevant[key]) for key, ids in zip(asked, hits, strict=True)]
-            found[f"{name} {way}".strip()] = sum(scores) / len(scores)
+            found[f"{name} {way}".strip()] = [
+                _score(ids, relevant[key]) for key, ids in zip(asked, hits, strict=True)
+            ]
     return found
 
 

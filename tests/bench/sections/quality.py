@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from ragkit.evaluate.statistics import mean_interval
 from tests.bench import results
 from tests.bench.plots import Bar, bars
 from tests.bench.sections.base import NAMES, OURS, Found, Target, all_or_some, table
@@ -23,7 +24,26 @@ def section(kept: Found) -> str:
         f" each side cutting and ranking by its defaults. Records and questions: {sizes}; those of MedQuAD are a drawn"
         " part.\n\n![nDCG@10, mean of the sets](quality.svg)\n\n"
     )
-    return text + table(("side", *map(_short, sets), "mean"), rows)
+    return text + table(("side", *map(_short, sets), "mean"), rows) + _paired()
+
+
+def _paired() -> str:
+    """Differences question by question, where a peer comes near."""
+    kept = results.load("quality-paired")
+    lines = []
+    for name, one in kept["found"].items() if kept else ():
+        ours = one["each"][f"{OURS} hybrid"]
+        for way, theirs in one["each"].items():
+            if way.startswith(OURS):
+                continue
+            changes = [mine - other for mine, other in zip(ours, theirs, strict=True)]
+            interval = mean_interval(changes)
+            lines.append(
+                f"\n\nOn {_short(name)} {NAMES[way]} comes near: question by question ragkit's default differs"
+                f" from it by {statistics.mean(changes):+.3f}, with a 95 % interval of {interval.low:+.3f} to"
+                f" {interval.high:+.3f}."
+            )
+    return "".join(lines)
 
 
 def _short(name: str) -> str:
