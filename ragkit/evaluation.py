@@ -22,6 +22,7 @@ from ragkit.workbench import Workbench
 
 TOGETHER = 8
 """Answers written at once at most, where a plan has them written together."""
+_TIMES = {"seconds", "first-token"}
 _WRITTEN_TOGETHER = "Answers were written together: their wordings may differ from those of answers written one by one."
 
 
@@ -209,6 +210,10 @@ class _Work:
             reason = "the set names no passage that holds the answer"
             return Item(question.id, number, column, repeat, None, missing=dict.fromkeys(self._measures, reason))
         values, missing = reports.measure(case_of(question, answer, column), self._measures)
+        if self._plan.together:  # then times are of all that were written at once
+            for name in _TIMES & values.keys():
+                del values[name]
+                missing[name] = "answers were written together"
         holds = holding(question, answer.hits) if question.answerable else []
         right = is_right(question, answer)
         failure = classify(question, answer, right is not False or column == "gold" or self._pages.holds(question))

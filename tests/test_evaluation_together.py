@@ -42,6 +42,8 @@ def test_answers_can_be_written_together_and_are_kept_apart_from_those_written_a
     assert {(item.question, item.variant) for item in told.items if item.text} == {
         (question.id, variant) for question in QUESTIONS for variant in (0, 1)
     }
+    for time in ("seconds", "first-token"):
+        assert {item.missing[time] for item in told.items} == {"answers were written together"}
     again = evaluation.evaluate(bench, "small", variants, retrieve=UNREAD, together=True)
     assert (again.generated, again.cached) == (0, 8)
     assert [item.text for item in again.items] == [item.text for item in told.items]

@@ -45,7 +45,7 @@ def show(name: str, collection: Collection, there: list[EvaluationSet]) -> None:
         with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
             retrieve, documents = panels.search_fields("evaluate.search", state.workbench(name))
         together = st.checkbox("Write answers together", key="evaluate.together", persist_state="session",
-                               help="A model writes several answers at once, which takes about half the time. Their "
+                               help="A model writes several answers at once, which takes less time. Their "
                                "wordings may differ from those of answers written one by one.")  # fmt: skip
     metrics, baseline, margin = plan_parts
     plan = Plan(variants, retrieve, documents, tuple(each for each in COLUMNS if each in columns), metrics,

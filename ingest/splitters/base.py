@@ -210,7 +210,10 @@ class BaseSplitter:
 
     def _checked(self, page: Page, outline: Outline, chunks: list[Chunk], spans: list[Span]) -> list[Chunk]:
         """The chunks, those that the tokenizer finds too long after all made to fit."""
-        counts = self._count_tokens([chunk.embedded_text for chunk in chunks])
+        texts = [chunk.embedded_text for chunk in chunks]
+        counts: list[int] = []
+        for start in range(0, len(texts), _COUNTED):
+            counts += self._count_tokens(texts[start : start + _COUNTED])
         result: list[Chunk] = []
         for chunk, span, count in zip(chunks, spans, counts, strict=True):
             if count <= self._limit + self._cost.special:
@@ -236,6 +239,8 @@ class BaseSplitter:
         return [piece for half in halves if half for piece in self._fitted(page, outline, half)]
 
 
+_COUNTED = 256
+"""Passages given to the tokenizer at a time: it takes some 70 bytes for each of their characters."""
 CHARACTERS_BACK = 2000
 """How far back an overlap by words looks; half a passage of the longest kind."""
 

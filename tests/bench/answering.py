@@ -57,7 +57,7 @@ def measure(
         for peer in peers:
             peer.__exit__(None, None, None)
     found["variants"] = _variants(engine, store, drawn, rounds, tokens)
-    found["evaluation"] = _evaluation(engine, store, blocks)
+    found["evaluation"] = _evaluation(engine, store, blocks, Decoding(max_tokens=2 * tokens))
     return found
 
 
@@ -99,7 +99,7 @@ def _variants(engine: Generator, store: TemplateStore, drawn: Any, rounds: int, 
     return {"one": one, "four": four, "same": same}
 
 
-def _evaluation(engine: Generator, store: TemplateStore, blocks: int) -> dict[str, list[float]]:
+def _evaluation(engine: Generator, store: TemplateStore, blocks: int, decoding: Decoding) -> dict[str, list[float]]:
     """Blocks of as many questions as an evaluation has written together, and the same ones by one, in turns.
 
     Each way has questions of its own for its seconds: what the other read would be in the cache. F1 is of the same.
@@ -110,7 +110,7 @@ def _evaluation(engine: Generator, store: TemplateStore, blocks: int) -> dict[st
 
     def asked(some: Sequence[Item]) -> list[Asked]:
         prompts = [template.render(item.question, item.hits) for item in some]
-        return [Asked(prompt, Decoding(), lambda _: True) for prompt in prompts]
+        return [Asked(prompt, decoding, lambda _: True) for prompt in prompts]
 
     def noted(way: str, some: Sequence[Item], batches: Sequence[Sequence[Asked]], *, fresh: bool) -> None:
         begun = time.perf_counter()

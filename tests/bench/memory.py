@@ -75,6 +75,7 @@ def _one(home: Path, files: Path, embedder: str) -> dict[str, Any]:
         now["together"] = now.total()
         peak |= now
         time.sleep(0.1)
+    psutil.wait_procs(psutil.Process().children(recursive=True), timeout=60)  # a worker waits a while for more work
     found = Jobs(collection).get(job)
     return {
         "state": found.state,
