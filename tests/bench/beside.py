@@ -20,8 +20,8 @@ REASONS: dict[str, str] = {
         " with their words, which counts most where files are small (medquad: 310 of 1.3 kB)"
     ),
     "nDCG@10 above the best peer's": (
-        "on MedQuAD, whose questions share few words with their answers, words cost the hybrid what they bring it"
-        " elsewhere; the difference beside its interval stands below the table of that section"
+        "questions of MedQuAD share few words with their answers, so that words help little there; whether the"
+        " difference is more than chance is said below the table of that section"
     ),
     "PDF pages, times the peers' fastest, any loader": (
         "the same PDFium reads for both; ragkit also cleans the text, joins hyphens, looks labels up and hands pages"

@@ -38,10 +38,11 @@ def _paired() -> str:
                 continue
             changes = [mine - other for mine, other in zip(ours, theirs, strict=True)]
             interval = mean_interval(changes)
+            chance = "chance may be all of it" if interval.low <= 0 <= interval.high else "more than chance"
             lines.append(
                 f"\n\nOn {_short(name)} {NAMES[way]} comes near: question by question ragkit's default differs"
                 f" from it by {statistics.mean(changes):+.3f}, with a 95 % interval of {interval.low:+.3f} to"
-                f" {interval.high:+.3f}."
+                f" {interval.high:+.3f}: {chance}."
             )
     return "".join(lines)
 
