@@ -23,6 +23,10 @@ REASONS: dict[str, str] = {
         "questions of MedQuAD share few words with their answers, so that words help little there; whether the"
         " difference is more than chance is said below the table of that section"
     ),
+    "ingest, memory for ten times the text": (
+        "the peak comes after the last file, when the index of vectors is built in memory: out of a sample and blocks"
+        " of fixed size, and 300 to 440 bytes a passage"
+    ),
     "PDF pages, times the peers' fastest, any loader": (
         "the same PDFium reads for both; ragkit also cleans the text, joins hyphens, looks labels up and hands pages"
         " over from a process with limits"
