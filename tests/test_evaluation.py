@@ -320,7 +320,8 @@ def test_the_command_line_imports_evaluates_and_writes(tmp_path):
     options = ["-c", "notes", "--engine", "echo", "--column", "none", "--column", "retrieved", "--metric", "f1"]
     wanted = [part for path in out for part in ("--out", path)]
     variants = ["-v", "cite", "-v", "concise", "--baseline", "concise"]
-    shown = ragkit("evaluate", file, *variants, *options, *wanted, home=home)
+    shown = ragkit("evaluate", file, *variants, *options, *wanted, "--together", home=home)
+    assert "Answers were written together" in " ".join(shown.stderr.split())
     assert "concise + echo" in shown.stdout
     assert "cite + echo against concise + echo, f1" in shown.stdout
     assert all(path.stat().st_size > 100 for path in out)

@@ -8,6 +8,7 @@ import pytest
 
 from ragkit import evaluation
 from ragkit.errors import Cancelled
+from ragkit.generate.openvino import OpenVINOGenerator
 from ragkit.sets import Sets
 from ragkit.settings import RetrieveSettings
 from ragkit.types import Decoding, Question, Variant
@@ -31,13 +32,19 @@ def bench(tmp_path):
     return Workbench(collection)
 
 
-def test_answers_can_be_written_together_and_are_kept_apart_from_those_written_alone(bench):
+def test_answers_can_be_written_together_and_are_kept_apart_from_those_written_alone(bench, monkeypatch):
+    sizes = []
+    write = OpenVINOGenerator.generate_together
+    monkeypatch.setattr(
+        OpenVINOGenerator, "generate_together", lambda self, asked: sizes.append(len(asked)) or write(self, asked)
+    )
     variants = [BUILT_IN, replace(BUILT_IN, template="concise")]
     steps = []
     told = evaluation.evaluate(
         bench, "small", variants, retrieve=UNREAD, together=True, listen=lambda progress: steps.append(progress.done)
     )
-    assert steps == [0, 8]  # four questions at once
+    assert steps == [0, 8]
+    assert sizes == [8]  # four questions at once
     assert (told.generated, told.cached) == (8, 0)
     assert {(item.question, item.variant) for item in told.items if item.text} == {
         (question.id, variant) for question in QUESTIONS for variant in (0, 1)
@@ -49,6 +56,7 @@ def test_answers_can_be_written_together_and_are_kept_apart_from_those_written_a
     assert [item.text for item in again.items] == [item.text for item in told.items]
     alone = evaluation.evaluate(bench, "small", variants[:1], retrieve=UNREAD)
     assert (alone.generated, alone.cached) == (4, 0)
+    assert sizes == [8, 1, 1, 1, 1]
 
 
 def test_a_stop_while_answers_are_written_together_ends_all_of_them(bench):
@@ -62,8 +70,7 @@ def test_a_stop_while_answers_are_written_together_ends_all_of_them(bench):
     with pytest.raises(Cancelled):
         evaluation.evaluate(bench, "small", [longer], retrieve=UNREAD, together=True, should_stop=stop)
     assert len(asked) < 60
-    finished = evaluation.evaluate(bench, "small", [BUILT_IN], retrieve=UNREAD, together=True)
-    assert finished.generated == 4
+    assert evaluation.evaluate(bench, "small", [BUILT_IN], retrieve=UNREAD, together=True).generated == 4
 
 
 def test_the_same_prompt_twice_in_a_batch_is_answered_once(bench):

@@ -207,3 +207,18 @@ def test_the_tokenizer_is_asked_little(name):
     text = "\n\n".join(text_of(10) for _ in range(50))
     SPLITTERS.load(name)(counting, 100, 20).split(Page(1, "1", text))
     assert sum(map(len, seen)) < 3.5 * len(text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tokenizer_is_asked_about_a_part_of_a_long_page_at_a_time(name):
+    """What it returns takes many times the memory of the text."""
+    most = 0
+
+    def counting(texts):
+        nonlocal most
+        most = max(most, sum(map(len, texts)))
+        return by_words(texts)
+
+    text = "\n\n".join(text_of(10) for _ in range(1500))
+    SPLITTERS.load(name)(counting, 40, 0).split(Page(1, "1", text))
+    assert most < len(text) / 4

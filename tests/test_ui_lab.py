@@ -250,10 +250,12 @@ def test_a_run_is_started_from_the_form_and_waits_as_a_job(home: Path, monkeypat
         test.session_state[f"evaluate.{letter}.model.model"] = ""
     test.run()
     test.number_input(key="evaluate.count.field").set_value(2).run()
+    test.checkbox(key="evaluate.together").check().run()
     next(button for button in test.button if button.label == "Start the evaluation").click().run()
     (job,) = Jobs(collection).waiting()
     run = Runs(collection).get(job.args["run"])
     assert (run.name, [variant.template for variant in run.plan_of.variants]) == ("field-2", ["cite", "concise"])
+    assert run.plan_of.together
     assert Sets(collection).get("field-2").count == 2
     assert "Waits" in html(test)
     Jobs(collection).cancel(job.id)
