@@ -42,8 +42,10 @@ def answer_with_echo(page: Any) -> None:
 
 
 def ask(page: Any, question: str) -> None:
+    """Ask, and see that the question has been taken: until it stands on the page, a reload takes it back."""
     page.get_by_placeholder("Ask a question").fill(question)
     page.keyboard.press("Enter")
+    page.locator(".rk-ask", has_text=question).last.wait_for()
 
 
 def upload(page: Any, *files: Path | dict[str, Any]) -> None:
@@ -103,7 +105,6 @@ def test_the_built_in_model_streams_survives_a_reload_and_stops(page: Any, serve
     library.filled(server.home, "streamed")
     page.goto(server.url(collection="streamed"))
     ask(page, "What does LoRA freeze and what does it learn?")
-    page.get_by_text("New conversation").wait_for()
     ask(page, "Where does the cat sleep?")
     page.reload()
     page.locator(".rk-ask", has_text="Where does the cat sleep?").wait_for()
