@@ -22,6 +22,7 @@ from typing import IO, Any, Self
 
 import psutil
 
+from ingest.weighed import WeighedQueue
 from ragkit.errors import Cancelled, LoadError
 from ragkit.types import Page
 
@@ -33,8 +34,8 @@ MEMORY = 768 << 20
 """Bytes that the parsing process may use; real documents of a thousand pages take 200 MB."""
 _STEP = 0.25
 """Seconds between two looks at the clock, the memory and the wish to stop."""
-_AHEAD = 8
-"""Pages read ahead of the consumer."""
+_AHEAD = 256 << 10
+"""Bytes of pages read ahead of the consumer, who has a queue of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Cage:
     def __init__(self, seconds: float = SECONDS, seconds_per_mb: float = SECONDS_PER_MB, memory: int = MEMORY) -> None:
         self._seconds, self._per_mb, self._memory = seconds, seconds_per_mb, memory
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.Queue[bytes] = queue.Queue(maxsize=_AHEAD)
+        self._answers: queue.Queue[bytes] = WeighedQueue(_AHEAD, len)
         self._stopped = threading.Event()
 
     def __enter__(self) -> Self:
@@ -110,7 +111,7 @@ class Cage:
             env=environment,
             start_new_session=True,
         )
-        self._answers = queue.Queue(maxsize=_AHEAD)
+        self._answers = WeighedQueue(_AHEAD, len)
         self._stopped = threading.Event()
         assert self._process.stdout is not None
         threading.Thread(

@@ -12,14 +12,18 @@ from pathlib import Path
 from ingest.cage import Cage
 from ingest.catalog import SPLITTERS
 from ingest.files import Source
+from ingest.weighed import WeighedQueue
 from ragkit.collection import Collection
 from ragkit.errors import Cancelled, LoadError
 from ragkit.protocols import Embedder, Splitter
 from ragkit.settings import IngestSettings
 from ragkit.types import Chunk, Document, Page
 
-QUEUE = 64
-"""Pages that wait for the embedder at most."""
+AHEAD = 500_000
+"""Characters of pages that wait for the embedder: about two seconds of its work. A page takes some eight times as many
+bytes, its passages included."""
+_SMALL = 1_000
+"""Characters that the smallest page counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,17 @@ class Finished:
 Item = Begun | Read | Ended | Refused | Present | Twin | Finished
 
 
+def _weight(item: Item) -> int:
+    return max(len(item.page.text), _SMALL) if isinstance(item, Read) else _SMALL
+
+
 def make_splitter(settings: IngestSettings, embedder: Embedder) -> Splitter:
     """The splitter of these settings, counting with this embedder."""
     return SPLITTERS.load(settings.splitter)(embedder.count_tokens, settings.chunk_tokens, settings.overlap_tokens)
 
 
 class Reader:
-    """Reads sources in order and puts what it finds into `items`; never more than QUEUE ahead."""
+    """Reads sources in order and puts what it finds into `items`; never more than AHEAD ahead."""
 
     def __init__(
         self,
@@ -103,7 +111,7 @@ class Reader:
         self._should_stop = should_stop
         self._cage = cage or Cage()
         self._seen: dict[str, str] = {}
-        self.items: queue.Queue[Item] = queue.Queue(maxsize=QUEUE)
+        self.items: queue.Queue[Item] = WeighedQueue(AHEAD, _weight)
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:

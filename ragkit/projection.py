@@ -34,7 +34,7 @@ million, in inverted lists 4 ms at a million (`ragkit/index/faiss.py`)."""
 
 _RECALL_QUERIES = 100
 _RECALL_AT = 10
-_RECALL_BLOCK = 50_000
+_RECALL_BLOCK = 8_192
 """How the recall of an index is measured when it is built: with some of its own vectors, against exact search."""
 
 _REBUILD_SHARE = 0.05

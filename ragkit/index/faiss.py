@@ -22,8 +22,9 @@ _SEARCH_THREADS = 1
 
 _BLOCK = 8_192
 """Vectors added at a time: building takes little more memory than the index itself."""
-_SAMPLE = 65_536
-"""Vectors to train on: the mean of RaBitQ and the ranges of 8-bit codes are settled long before."""
+_SAMPLE = 16_384
+"""Vectors to train on: the mean of RaBitQ and the ranges of 8-bit codes are settled long before. Four times as many
+gave no better recall (250,000 vectors) and took 150 MB more while the index is built."""
 _TO_A_LIST = 40
 """Vectors to train on for each inverted list; faiss warns below 39."""
 
@@ -186,5 +187,8 @@ def _spread(vectors: Rows, count: int) -> Vectors:
     """About `count` of the vectors, in pieces from everywhere: documents of a kind often stand together."""
     there = vectors.shape[0]
     pieces = 64 if count < there else 1
-    starts = np.linspace(0, there - count // pieces, pieces).astype(int)
-    return np.concatenate([vectors[start : start + count // pieces] for start in starts]).astype(np.float32, copy=False)
+    length = count // pieces
+    sample = np.empty((pieces * length, vectors.shape[1]), dtype=np.float32)  # filled in place: it is the largest thing
+    for number, start in enumerate(np.linspace(0, there - length, pieces).astype(int)):
+        sample[number * length : (number + 1) * length] = vectors[start : start + length]
+    return sample
