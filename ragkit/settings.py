@@ -43,9 +43,9 @@ class RetrieveSettings:
     """Candidates that each search contributes before fusion, MMR or reranking."""
     fusion: Literal["convex", "rrf"] = "convex"
     """How the two searches are joined: by their scores (convex) or by their ranks (rrf)."""
-    dense_weight: float = 0.8
+    dense_weight: float = 0.85
     """Weight of the search by meaning in the fusion."""
-    words_weight: float = 0.2
+    words_weight: float = 0.15
     """Weight of the search by words in the fusion."""
     rrf_constant: int = 60
     """Constant of reciprocal rank fusion (rrf); larger values flatten the difference between ranks."""

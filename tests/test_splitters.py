@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.catalog import SPLITTERS
-from ingest.splitters.outline import find_headings
+from ingest.splitters.outline import Outline, find_headings
 from ragkit.errors import SettingsError
 from ragkit.types import Page
 
@@ -118,6 +118,34 @@ def test_neighbours_share_whole_sentences():
 def test_no_overlap_when_none_is_asked_for():
     chunks = SPLITTERS.load("recursive")(by_words, 60, 0).split(Page(1, "1", text_of(30)))
     assert all(before.end <= after.start for before, after in zip(chunks, chunks[1:], strict=False))
+
+
+GUIDE = """What was found by hand did well on one set. It failed on another.
+Prefix tuning
+It puts trainable vectors in front of the keys of every single layer.
+It reaches deeper into the model. So it has more to learn.
+It costs more time as well, both in training and in every use."""
+"""As a PDF has it: a title that only looks like one."""
+
+
+@pytest.mark.parametrize("overlap", [0, 10])
+def test_a_line_that_looks_like_a_title_begins_a_passage_and_overlaps_nothing(overlap):
+    count = lambda texts: [len(text.split()) for text in texts]  # noqa: E731
+    chunks = SPLITTERS.load("recursive")(count, 30 + overlap, overlap).split(Page(1, "1", GUIDE))
+    assert [chunk.text.splitlines()[0] for chunk in chunks][:2] == [GUIDE.splitlines()[0], "Prefix tuning"]
+    if overlap:
+        assert chunks[2].start < chunks[1].end  # as neighbours otherwise do
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["and so it goes", "It was raining.", "In the following cases:", "A line as long as those of a paragraph " * 2],
+)
+def test_what_follows_a_sentence_is_no_title_because_it_stands_on_a_line(line):
+    text = f"The first sentence ends here.\n{line}\nThe next one begins."
+    assert not Outline(Page(1, "1", text)).opens(text.index(line))
+    text = f"The first sentence ends here.\nSoft prompts\n{line}."
+    assert Outline(Page(1, "1", text)).opens(text.index("Soft")) == (not line.startswith("and"))
 
 
 def test_no_tiny_rest_is_left():

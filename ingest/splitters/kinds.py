@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ingest.splitters.base import CLAUSE, FULL_LINE, PARAGRAPH, SENTENCE_END, BaseSplitter
+from ingest.splitters.outline import TITLE
 
 _HEADING = r"\n(?= {0,3}#{1,6}[ \t])"
 _WITHIN = (SENTENCE_END, r"\n", CLAUSE, r"\s+", "")
@@ -14,7 +15,7 @@ _WITHIN = (SENTENCE_END, r"\n", CLAUSE, r"\s+", "")
 class RecursiveSplitter(BaseSplitter):
     """At the largest boundary that gives pieces small enough; short sections are kept together."""
 
-    separators: ClassVar[tuple[str, ...]] = (_HEADING, PARAGRAPH, FULL_LINE, *_WITHIN)
+    separators: ClassVar[tuple[str, ...]] = (_HEADING, TITLE, PARAGRAPH, FULL_LINE, *_WITHIN)
 
 
 class MarkdownSplitter(BaseSplitter):

@@ -17,6 +17,16 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _LONGEST = 120
 """Characters of a heading that is written by underlining a line; longer ones are paragraphs above a rule."""
 
+_CAPITAL = r"[^\W_a-zà-öø-ÿ]"
+"""A letter that is no small one, or a digit."""
+TITLE = (
+    r"(?:(?<=[.!?…。！？])[\"'”’)\]»]*[^\S\n]*\n|\n[^\S\n]*\n)\s*"
+    rf"(?={_CAPITAL}[^\n]{{0,58}}[^\s.!?…:;,。！？]\n\s*[\"'“‘(\[«]?{_CAPITAL})"
+)
+"""Before a line that looks like a title without a mark, as in a PDF: it follows a sentence's end or a blank line, is no
+sentence itself, and the next line begins anew. What only looks like one begins a paragraph all the same."""
+_TITLES = re.compile(TITLE)
+
 _PARSER = MarkdownIt("commonmark")
 _PARSER.core.ruler.enableOnly(["normalize", "block"])
 
@@ -62,6 +72,7 @@ class Outline:
         self.title = page.title.replace(" > ", " › ")
         self.headings = find_headings(page.text)
         self._starts = [heading.start for heading in self.headings]
+        self._titles = {match.end() for match in _TITLES.finditer(page.text)}
         self._above: list[tuple[str, ...]] = []
         """For each heading the titles above it."""
         stack: list[Heading] = []
@@ -83,9 +94,9 @@ class Outline:
         return (*title, *inner)
 
     def opens(self, start: int) -> bool:
-        """Whether a heading begins at this place."""
+        """Whether a heading begins at this place, or what looks like one."""
         index = bisect.bisect_left(self._starts, start)
-        return index < len(self._starts) and self._starts[index] == start
+        return start in self._titles or (index < len(self._starts) and self._starts[index] == start)
 
 
 def begins_with(text: str, title: str) -> bool:

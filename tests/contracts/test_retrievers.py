@@ -5,6 +5,7 @@ import pytest
 from ragkit import word_index
 from ragkit.catalog import EMBEDDERS, RETRIEVERS
 from ragkit.projection import Projection
+from ragkit.retrieve.hybrid import HybridRetriever
 from ragkit.settings import RetrieveSettings
 from ragkit.word_index import WordIndex
 from tests import library
@@ -68,8 +69,32 @@ def test_the_same_question_gives_the_same_order(retriever):
 
 @pytest.mark.parametrize("fusion", ["convex", "rrf"])
 def test_hybrid_finds_what_only_one_of_its_parts_finds(collection, fusion):
-    hybrid = build("hybrid", collection, RetrieveSettings(fusion=fusion))
+    evenly = RetrieveSettings(fusion=fusion, dense_weight=0.5, words_weight=0.5)  # hashed words are near by chance
+    hybrid = build("hybrid", collection, evenly)
     words = build("words", collection, RetrieveSettings())
     question = "sleeping"  # the hashing embedder does not stem, the full-text index does
     assert collection.hits(words.retrieve(question, 1))[0].document == "cats.txt"
     assert collection.hits(hybrid.retrieve(question, 1))[0].document == "cats.txt"
+
+
+class Ranked:
+    """A search that has its scores already."""
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def retrieve(self, question, k, documents=None):
+        return sorted(self._scores.items(), key=lambda pair: -pair[1])[:k]
+
+    def cosines(self, question, chunks):
+        return {chunk: self._scores[chunk] for chunk in chunks}
+
+
+def test_a_candidate_gets_both_scores_whichever_search_proposed_it():
+    meaning, words = {1: 0.9, 2: 0.5, 3: 0.1}, {2: 8.0, 1: 6.0, 3: 2.0}
+    settings = RetrieveSettings(depth=1, dense_weight=0.6, words_weight=0.4)
+    scored = HybridRetriever(Ranked(meaning), Ranked(words), settings).retrieve("", 1)
+    assert scored == [(1, pytest.approx(0.6 + 0.4 * 6.0 / 8.0))]
+    settings = RetrieveSettings(depth=1, dense_weight=0.1, words_weight=0.9)
+    scored = HybridRetriever(Ranked(meaning), Ranked(words), settings).retrieve("", 1)
+    assert scored == [(2, pytest.approx(0.1 * 1.5 / 1.9 + 0.9))]
