@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ragkit import adapters, models
 from ragkit.adapter_files import CONFIG, WEIGHTS
 from ragkit.errors import ModelError
-from ragkit.generate.requantise import Change, rewrite
+from ragkit.generate.requantise import Change, opened, rewrite
 from ragkit.tensors import Tensor, tensors
 from ragkit.types import digest
 
@@ -135,14 +135,18 @@ def check(model: models.ResolvedModel, adapter: adapters.Adapter) -> None:
 
 
 def write(
-    model: models.ResolvedModel, adapter: adapters.Adapter, target: Path, kind: GGMLQuantizationType = KIND
+    model: models.ResolvedModel,
+    adapter: adapters.Adapter,
+    target: Path,
+    kind: GGMLQuantizationType = KIND,
+    source: gguf.GGUFReader | None = None,
 ) -> None:
-    """Write the base with the adapter merged into it as a GGUF file.
+    """Write the base with the adapter merged into it as a GGUF file. `source` is the base's file, if it is opened.
 
     Raises ModelError if the adapter was made for another base, does not fit it, or cannot be merged (`why_not`).
     """
     check(model, adapter)
-    reader = gguf.GGUFReader(model.path)
+    reader = opened(source or model.path)
     shapes = {tensor.name: tuple(int(side) for side in reversed(tensor.shape)) for tensor in reader.tensors}
     base = _Base(reader, shapes)
     changes = base.replaced(adapter) if adapter.method == "full" else base.updated(adapter)

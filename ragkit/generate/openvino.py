@@ -191,9 +191,9 @@ def _load(load: Callable[[], _Pipeline], model: str) -> _Pipeline:
 def _converted(model: models.ResolvedModel) -> Path:
     """The folder converted from a GGUF file: in the cache, made on first use."""
 
-    def put(target: Path) -> None:
-        if requantise.inexact(model.path):
-            requantise.rewrite(model.path, target)
+    def put(source: gguf.GGUFReader, target: Path) -> None:
+        if requantise.inexact(source):
+            requantise.rewrite(source, target)
         else:
             _borrow(model.path, target)
 
@@ -203,17 +203,23 @@ def _converted(model: models.ResolvedModel) -> Path:
 def _merged(model: models.ResolvedModel, adapter: adapters.Adapter) -> Path:
     """The folder converted from a model with an adapter merged into it: in the cache, made on first use."""
     merge.check(model, adapter)
-    return _converted_once(model, merge.name_of(model, adapter), lambda target: merge.write(model, adapter, target))
+    return _converted_once(
+        model, merge.name_of(model, adapter), lambda source, target: merge.write(model, adapter, target, source=source)
+    )
 
 
-def _converted_once(model: models.ResolvedModel, name: str, put: Callable[[Path], None]) -> Path:
-    """The folder of that name, converted from a GGUF file that `put` puts in place; notes are from the model's own."""
+def _converted_once(model: models.ResolvedModel, name: str, put: Callable[[gguf.GGUFReader, Path], None]) -> Path:
+    """The folder of that name, converted from a GGUF file that `put` makes of the model's own, opened once: opening it
+    takes seconds. The notes are from the model's own.
+    """
     version = importlib.metadata.version("openvino-genai")
 
     def make(folder: Path) -> None:
-        notes = _read_gguf(model.path)
+        source = requantise.opened(model.path)
+        notes = _notes_of(source)
         weights = folder / "model.gguf"
-        put(weights)
+        put(source, weights)
+        del source  # half a million small objects, which nobody needs while the engine builds its graph
         _load(lambda: openvino_genai.LLMPipeline(weights, "CPU", enable_save_ov_model=True), model.name)
         weights.unlink()
         (folder / _NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
@@ -228,14 +234,10 @@ def _borrow(source: Path, link: Path) -> None:
         shutil.copyfile(source, link)
 
 
-def _read_gguf(path: Path) -> dict[str, Any]:
-    """Context length and control tokens, from a GGUF file's header."""
-    try:
-        fields = gguf.GGUFReader(path).fields
-        architecture = fields["general.architecture"].contents()
-    except (ValueError, KeyError, IndexError) as error:
-        raise ModelError(f"The GGUF file {path} is damaged: {error}.", "Fetch it again.") from error
-    context = fields.get(f"{architecture}.context_length")
+def _notes_of(source: gguf.GGUFReader) -> dict[str, Any]:
+    """Context length and control tokens of a GGUF file."""
+    fields = source.fields
+    context = fields.get(f"{fields['general.architecture'].contents()}.context_length")
     tokens, types = fields.get("tokenizer.ggml.tokens"), fields.get("tokenizer.ggml.token_type")
     control: list[str] = []
     if tokens and types:

@@ -18,6 +18,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType
 from numpy.typing import NDArray
 
+from ragkit.errors import ModelError
+
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 _EXACT = {
     GGMLQuantizationType.F32,
@@ -31,9 +33,21 @@ _HEADER = "GGUF."
 """Prefix of the reader's names for what the writer writes by itself."""
 
 
-def inexact(path: Path) -> bool:
+def opened(source: Path | gguf.GGUFReader) -> gguf.GGUFReader:
+    """A GGUF file, opened unless it is: that takes seconds. Raises ModelError if it is damaged."""
+    if isinstance(source, gguf.GGUFReader):
+        return source
+    try:
+        reader = gguf.GGUFReader(source)
+        reader.fields["general.architecture"].contents()
+        return reader
+    except (ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"The GGUF file {source} is damaged: {error}.", "Fetch it again.") from error
+
+
+def inexact(source: Path | gguf.GGUFReader) -> bool:
     """Whether the file holds tensors that openvino-genai would not read exactly."""
-    return any(tensor.tensor_type not in _EXACT for tensor in gguf.GGUFReader(path).tensors)
+    return any(tensor.tensor_type not in _EXACT for tensor in opened(source).tensors)
 
 
 def rewrite(
@@ -48,13 +62,13 @@ def rewrite(
     tensor is in memory at a time.
 
     Args:
-        source: a GGUF file, opened where that is done already: it takes seconds.
+        source: a GGUF file, or one that is opened.
         target: the file to write.
         kind: what inexactly read and changed tensors are written as, F16 or Q8_0; what is no matrix stays F32.
         changes: by the tensor's name, what makes the new weights of the old, both float32 in the same shape.
     """
     changes = changes or {}
-    reader = source if isinstance(source, gguf.GGUFReader) else gguf.GGUFReader(source)
+    reader = opened(source)
     writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents(), use_temp_file=True)
     for field in reader.fields.values():
         if field.name.startswith(_HEADER) or field.name in ("general.architecture", "general.file_type"):
