@@ -88,7 +88,7 @@ class Cage:
         Raises LoadError with the reason when it cannot be read, Cancelled when `should_stop` says so.
         """
         if self._process is None or self._process.poll() is not None:
-            self._start()
+            self.start()
         limit = self._seconds + self._per_mb * path.stat().st_size / 1e6
         clock = _Clock(limit, should_stop)
         self._ask(path)
@@ -97,7 +97,8 @@ class Cage:
             self._raise_error(first)
         return Reading(first["kind"], first["title"], first["total"], self._pages(clock))
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start a fresh child, without waiting for it; `read` does so where there is none."""
         self.close()
         root = str(Path(__file__).resolve().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -126,7 +127,7 @@ class Cage:
             self._process.stdin.write(line)
             self._process.stdin.flush()
         except BrokenPipeError:  # it went between two files: a fresh one takes the request
-            self._start()
+            self.start()
             self._process.stdin.write(line)
             self._process.stdin.flush()
 

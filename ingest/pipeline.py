@@ -101,6 +101,7 @@ class _Ingestion:
         self._current: _Staged | None = None
         self._whole: list[_Staged] = []
         """To be published."""
+        self._twins: list[Twin] = []
         self._elsewhere: list[Present] = []
         self._results: dict[str, JobFile] = {}
         self._changed = False
@@ -188,7 +189,7 @@ class _Ingestion:
             case Present():
                 self._present(item)
             case Twin():
-                self._twin(item)
+                self._twins.append(item)
 
     def _begin(self, begun: Begun) -> None:
         original = begun.source.path if begun.kind in KEEP_ORIGINAL else None
@@ -217,15 +218,18 @@ class _Ingestion:
             return False
         return True
 
-    def _twin(self, item: Twin) -> None:
-        """The same bytes twice in one run: the second shares the fate of the first."""
-        self._flush()
-        first = self._results[item.first]
-        if first.state == "refused":
-            self._result(JobFile(item.source.name, "refused", first.reason))
-        else:
-            reason = f"The same bytes are in as {item.first!r}."
-            self._result(JobFile(item.source.name, "unchanged", reason, first.pages, first.chunks))
+    def _settle_twins(self) -> None:
+        """The same bytes twice in one run: the second shares the fate of the first, once that is known."""
+        waiting, self._twins = self._twins, []
+        for item in waiting:
+            first = self._results.get(item.first)
+            if first is None:
+                self._twins.append(item)
+            elif first.state == "refused":
+                self._result(JobFile(item.source.name, "refused", first.reason))
+            else:
+                reason = f"The same bytes are in as {item.first!r}."
+                self._result(JobFile(item.source.name, "unchanged", reason, first.pages, first.chunks))
 
     def _deliver(self, staged: _Staged, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         self._writer.add_chunks(staged.token, chunks, vectors)
@@ -243,6 +247,7 @@ class _Ingestion:
         if whole and not self._published(whole):
             for staged in whole:
                 self._published([staged])
+        self._settle_twins()
 
     def _published(self, whole: Sequence[_Staged]) -> bool:
         """Whether these could be published; a single one that could not is refused."""

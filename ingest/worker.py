@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import psutil
 from filelock import FileLock, Timeout
 
+from ingest.cage import Cage
 from ingest.evaluations import do_evaluation
 from ingest.events import Advanced, Event, FileChanged, Planned
 from ingest.files import Source
@@ -177,8 +178,10 @@ class Worker:
             settings = self._collection.settings
             named = [Source(Path(path), name) for name, path in job.args.get("named", {}).items()]
             paths = [*job.args.get("paths", []), *job.args.get("uploads", []), *named]
-            embedder = self._load(settings)
-            ingest(self._collection, paths, embedder, listen=reporter, should_stop=should_stop)
+            with Cage() as cage:
+                cage.start()  # it comes up while the model is loaded
+                embedder = self._load(settings)
+                ingest(self._collection, paths, embedder, listen=reporter, should_stop=should_stop, cage=cage)
         elif job.kind == "reembed":
             settings = IngestSettings(**job.args["settings"])
             reembed(self._collection, settings, self._load(settings), listen=reporter, should_stop=should_stop)

@@ -86,6 +86,7 @@ CREATE TABLE IF NOT EXISTS demonstrations (
 """
 
 _STAGING = """
+PRAGMA temp.journal_mode=MEMORY; -- a file for each of the many small steps takes longer than the steps
 CREATE TEMP TABLE staged_documents (
     token INTEGER PRIMARY KEY, name TEXT, sha256 TEXT, kind TEXT, title TEXT, bytes INTEGER, original TEXT
 );

@@ -179,6 +179,31 @@ def test_a_file_that_cannot_be_stored_does_not_hold_up_those_it_would_go_in_with
     assert [document.name for document in collection.documents()] == ["a.pdf", "c.pdf"]
 
 
+def test_the_same_bytes_again_hold_up_nothing_and_share_the_fate_of_the_first(collection, folder):
+    (folder / "a.txt").write_text("The cat sleeps on the mat.")
+    (folder / "b.txt").write_text("The cat sleeps on the mat.")
+    (folder / "c.pdf").write_bytes(b"%PDF-1.7 broken")
+    (folder / "d.pdf").write_bytes(b"%PDF-1.7 broken")
+    (folder / "e.txt").write_text("A dog barks.")
+    read = threading.Event()
+    seen = []
+
+    def listen(event):
+        if isinstance(event, FileChanged):
+            seen.append((event.file.file, event.file.state))
+            if event.file.file == "e.txt" and event.file.pages:
+                read.set()
+
+    results = {each.file: each for each in ingest(collection, [folder], Waiting(read), listen=listen)}
+    assert read.is_set()
+    assert states(results) == {
+        "a.txt": "added", "b.txt": "unchanged", "c.pdf": "refused", "d.pdf": "refused", "e.txt": "added"
+    }  # fmt: skip
+    assert "as 'a.txt'" in results["b.txt"].reason
+    assert results["d.pdf"].reason == results["c.pdf"].reason != ""
+    assert seen.index(("e.txt", "reading")) < seen.index(("b.txt", "unchanged"))
+
+
 def test_a_bad_file_stops_nothing(collection, folder):
     (folder / "a.txt").write_text("Good text.")
     (folder / "b.pdf").write_bytes(b"%PDF-1.7 broken")
