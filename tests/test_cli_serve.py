@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.command import ROOT, TRACEBACK, ragkit
+from ui.commands import serve
 
 
 def free_port() -> int:
@@ -30,6 +32,13 @@ def test_a_port_in_use_is_one_sentence(home: Path) -> None:
         done = ragkit("ui", "--port", str(port), home=home, expect=1)
     assert f"Port {port} on 127.0.0.1 is in use." in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_pages_that_poll_collect_no_garbage_each_time() -> None:
+    """It holds the interpreter for as long as there are objects, and the thread that loads a model makes many."""
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))
+    assert config["runner"]["postScriptGC"] is False
+    assert serve.FLAGS["runner.postScriptGC"] == "false"
 
 
 def test_ui_serves_this_machine_alone_and_stops_cleanly(home: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ FLAGS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
+    "runner.postScriptGC": "false",
     "logger.level": "warning",
 }
 """What must hold wherever the app is started from; everything else is in `.streamlit/config.toml`."""
