@@ -87,6 +87,7 @@ def test_upload_ask_open_a_citation_and_see_the_sentence_marked(page: Any, serve
 
 
 def test_a_reload_keeps_the_conversation_and_the_collection(page: Any, server: Server, watched: Watched) -> None:
+    library.new(server.home, "another")  # the address names a collection that is not the first there is
     library.filled(server.home, "kept")
     page.goto(server.url(collection="kept"))
     answer_with_echo(page)
@@ -105,7 +106,9 @@ def test_the_built_in_model_streams_survives_a_reload_and_stops(page: Any, serve
     library.filled(server.home, "streamed")
     page.goto(server.url(collection="streamed"))
     ask(page, "What does LoRA freeze and what does it learn?")
-    ask(page, "Where does the cat sleep?")
+    first = page.url
+    ask(page, "Where does the cat sleep?")  # before the page has been drawn to its end
+    assert page.url == first
     page.reload()
     page.locator(".rk-ask", has_text="Where does the cat sleep?").wait_for()
     page.locator(".rk-turn").nth(1).wait_for(timeout=200_000)  # on a new machine the model is converted first

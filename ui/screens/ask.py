@@ -66,7 +66,7 @@ def _conversation(name: str, collection: Collection) -> None:
     _turns(collection, given, last=all(task.state == "done" for task in tasks),
            anyway=lambda answer: _anyway(name, thread, answer))  # fmt: skip
     st.fragment(_follow, run_every=0.4 if pending else None)(name, thread, pending)
-    _input(name, thread, collection, given)
+    _input(name, collection, given)
     drawer.show_if_open(collection)
 
 
@@ -183,7 +183,7 @@ def _quoted(task: Task) -> None:
     panel(f"read-{task.id}", answers.reading(read, hit, task.id), on_event=clicked)
 
 
-def _input(name: str, thread: str, collection: Collection, given: list[Answer]) -> None:
+def _input(name: str, collection: Collection, given: list[Answer]) -> None:
     defaults = state.workbench(name).defaults
     before = defaults.unsettled(given[-1].variant) if given else defaults.variant()
     with st.bottom:
@@ -193,8 +193,19 @@ def _input(name: str, thread: str, collection: Collection, given: list[Answer]) 
         st.chat_input(
             "Ask a question about the documents" if filled else "Add documents first", key="question",
             max_chars=LONGEST, disabled=not filled,
-            on_submit=lambda: _ask(name, thread, st.session_state["question"]),
+            on_submit=_submit,
         )  # fmt: skip
+
+
+def _submit() -> None:
+    """Ask what was typed, in the conversation that is open now.
+
+    Nothing is remembered from when the input was drawn: a question that comes before the page has been drawn to its
+    end once more finds the input of the page before, to which the conversation had no name yet.
+    """
+    name = state.chosen()
+    if name is not None:
+        _ask(name, st.query_params.get("conversation", ""), st.session_state["question"])
 
 
 def _anyway(name: str, thread: str, answer: Answer) -> None:
