@@ -115,6 +115,14 @@ def test_a_question_is_answered_in_the_background_and_kept(home: Path) -> None:
     assert not again.exception
 
 
+def test_a_question_that_comes_before_the_page_was_drawn_again_stays_in_its_conversation(home: Path) -> None:
+    library.filled(home)
+    test = opened()
+    test.query_params["conversation"] = "begun"  # the browser knows it; the input was drawn before there was one
+    test.chat_input[0].set_value("Where does the cat sleep?").run()
+    assert [task.thread for task in state.runner().tasks("notes", "ask")] == ["begun"]
+
+
 def test_an_error_that_can_be_mended_is_one_sentence_with_what_to_do(home: Path) -> None:
     library.filled(home)
     test = opened()
