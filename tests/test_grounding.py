@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.generate.grounding import abstains, attribute, ground, marks, quoted, sentences, without_marks
+from ragkit.generate.grounding import (
+    abstains,
+    attribute,
+    ground,
+    marks,
+    passage_sentences,
+    quoted,
+    sentences,
+    without_marks,
+)
 from ragkit.types import Hit, Reading
 
 
@@ -238,3 +247,21 @@ def test_any_other_reading_changes_nothing(read: Reading) -> None:
 
 def test_a_passage_that_was_dropped_from_the_prompt_is_not_cited() -> None:
     assert attribute("Built in 1889.", [MOON], reading=reading_of(1, TOWER, "1889")) == ()
+
+
+@pytest.mark.parametrize(
+    ("passage", "title"),
+    [
+        ("Prefix tuning|Prefix tuning puts vectors in front of the keys of every\nlayer.|It is deep.", "Prefix tuning"),
+        ("It ends.|3.2 Soft prompts|A soft prompt is short, and it learns.|Yes.", "3.2 Soft prompts"),
+        # Lines of a paragraph are of a length, whatever the next begins with, or go on.
+        ("The vectors of real words are better\nThan Gaussian noise.|Good.", ""),
+        ("It ends.|and goes on\nWith a longer line after all.", ""),
+    ],
+)
+def test_a_title_in_a_passage_is_no_part_of_the_sentence_below_it(passage, title):
+    expected = passage.split("|")
+    passage = passage.replace("|", "\n")
+    assert [passage[part.start : part.end] for part in passage_sentences(passage)] == expected
+    bare = [passage[part.start : part.end] for part in passage_sentences(passage, titles=False)]
+    assert bare == [part for part in expected if part != title]

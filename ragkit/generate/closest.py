@@ -21,7 +21,7 @@ def closest(question: str, hits: Sequence[Hit], embedder: Embedder, most: int = 
     """The sentences of the passages with the highest cosine to the question, best first, each once."""
     found: dict[str, Citation] = {}
     for number, hit in enumerate(hits, start=1):
-        for part in grounding.passage_sentences(hit.text):
+        for part in grounding.passage_sentences(hit.text, titles=False):
             quote = hit.text[part.start : part.end]
             if len(quote.split()) >= _LEAST_WORDS and len(quote) <= _LONGEST:
                 found.setdefault(" ".join(quote.split()), grounding.cited(number, hit, part))

@@ -21,6 +21,12 @@ _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$|\[\d)|\n+|[。！？]+")
 _LIST_ITEM = re.compile(r"\s*(?:[-*•]|\(?\d{1,3}[.)]|\(?[A-Za-z][.)])[ \t]*")
 _WORD = re.compile(r"[^\W_]+(?:[.,'’-][^\W_]+)*")
 
+_LINE_END = re.compile(r"(?<!\n)\n(?![\n\s]|[-*•]|\d{1,3}[.)])")
+_TITLE = re.compile(
+    r"(?:\A|(?<=[.!?…]\n)|(?<=\n\n))([^\W_a-zà-öø-ÿ][^\n]{0,58}[^\s.!?…:;,])(?=\n\s*([^\W_a-zà-öø-ÿ][^\n]*))"
+)
+"""A line of up to 60 characters that is no sentence, and the line below it, which begins anew."""
+
 _TITLES = "mr mrs ms dr prof st mt gen col lt sgt capt rev hon gov pres"
 _LATIN = "vs e.g i.e cf fig figs eq eqs nos vol vols pp ch al approx ca dept u.s u.k u.n d.c ph.d ed eds trans"
 _BEFORE_NAMES = frozenset(f"{_TITLES} {_LATIN}".split())
@@ -305,7 +311,17 @@ def _sentence_of(passage: str, reading: Reading) -> Sentence | None:
     return next(holding, None)
 
 
-def passage_sentences(passage: str) -> list[Sentence]:
-    """Sentences of a passage. Single line breaks are a page's own line ends there, not the ends of sentences."""
-    flowing = re.sub(r"(?<!\n)\n(?![\n\s]|[-*•]|\d{1,3}[.)])", " ", passage)
-    return sentences(flowing)
+def passage_sentences(passage: str, titles: bool = True) -> list[Sentence]:
+    """Sentences of a passage; a title is one of them, or left out.
+
+    Single line breaks are a page's own line ends there, not the ends of sentences, except behind a title.
+    """
+    found = {match.start(): match.end() for match in _TITLE.finditer(passage) if _is_shorter(*match.groups())}
+    ends = set(found.values())
+    flowing = _LINE_END.sub(lambda line: line[0] if line.start() in ends else " ", passage)
+    return [sentence for sentence in sentences(flowing) if titles or sentence.start not in found]
+
+
+def _is_shorter(line: str, following: str) -> bool:
+    """By a quarter or more: the lines of a paragraph are of a length."""
+    return 4 * len(line) <= 3 * len(following)
