@@ -21,6 +21,9 @@ from ragkit.types import Chunk, Fingerprint, Page, Vectors
 
 Published = Literal["added", "replaced"]
 
+_FORGOTTEN = 1000
+"""Rows deleted from staging in one step."""
+
 
 class Writer:
     """Brings documents in. Pages and chunks wait in temporary tables (a file of SQLite's own, not locked by anybody);
@@ -76,9 +79,13 @@ class Writer:
         )
 
     def discard(self, token: int) -> None:
-        """Forget a staged document."""
+        """Forget a staged document, a part at a time: what is deleted in one step is in memory until that has ended."""
         for table in ("staged_documents", "staged_pages", "staged_chunks"):
-            self._connection.execute(f"DELETE FROM {table} WHERE token = ?", (token,))
+            some = f"SELECT rowid FROM {table} WHERE token = ? LIMIT {_FORGOTTEN}"
+            while self._connection.execute(
+                f"DELETE FROM {table} WHERE rowid IN ({some})", (token,)
+            ).rowcount == _FORGOTTEN:
+                pass
 
     def publish(self, tokens: Sequence[int], fingerprint: Fingerprint) -> list[Published]:
         """Put staged documents into the collection in one transaction: all of them or, if one fails, none.
