@@ -180,12 +180,16 @@ class Collection:
 
     def chunks(self, document: int, page: int | None = None) -> list[tuple[int, Chunk]]:
         """Chunks of a document (or of one page) with their ids, in reading order."""
+        return list(self.each_chunk(document, page))
+
+    def each_chunk(self, document: int, page: int | None = None) -> Iterator[tuple[int, Chunk]]:
+        """The same, one at a time: a document may hold more than should be in memory."""
         rows = self.connection.execute(
             "SELECT id, page, start, stop, text, context FROM chunks"
             " WHERE document = ? AND (?2 IS NULL OR page = ?2) ORDER BY page, start",
             (document, page),
         )
-        return [(row[0], Chunk(*row[1:5], headings=_headings(row[5]))) for row in rows]
+        return ((row[0], Chunk(*row[1:5], headings=_headings(row[5]))) for row in rows)
 
     def count(self) -> int:
         """Number of chunks."""

@@ -187,7 +187,7 @@ class WordIndex:
             for document in stale:
                 writer.delete_documents_by_term("document", int(document))
             for document in new:
-                for chunk, row in self._collection.chunks(int(document)):
+                for chunk, row in self._collection.each_chunk(int(document)):
                     entry = tantivy.Document()
                     entry.add_integer("chunk", chunk)
                     entry.add_integer("document", int(document))

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import tracemalloc
 
 import pytest
 from filelock import FileLock
@@ -160,3 +161,15 @@ def test_any_history_ends_with_what_the_database_holds(tmp_path_factory, history
     assert {chunk for topic in TOPICS for chunk, _ in index.search(topic, 99)} <= set(collection.ids().tolist())
     for topic in TOPICS:
         assert sorted(names(collection, index, topic)) == sorted(by_database(collection, topic))
+
+
+def test_a_long_document_is_indexed_a_passage_at_a_time(home):
+    text = "A passage of a long document, as long as passages are. " * 20
+    collection = library.new(home)
+    library.put(collection, "long.txt", [f"{number} {text}" for number in range(2000)])
+    tracemalloc.start()
+    try:
+        WordIndex(collection).build(force=True)
+        assert tracemalloc.get_traced_memory()[1] < 2000 * len(text) / 4
+    finally:
+        tracemalloc.stop()
