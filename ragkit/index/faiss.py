@@ -22,9 +22,9 @@ _SEARCH_THREADS = 1
 
 _BLOCK = 8_192
 """Vectors added at a time: building takes little more memory than the index itself."""
-_SAMPLE = 16_384
-"""Vectors to train on: the mean of RaBitQ and the ranges of 8-bit codes are settled long before. Four times as many
-gave no better recall (250,000 vectors) and took 150 MB more while the index is built."""
+_SAMPLE = 32_768
+"""Vectors to train on at least. Twice as many found 0.003 and 0.008 more of the ten nearest among 150,000 and 250,000
+clustered vectors (recall@10 0.990 and 0.969), and took 50 MB more while the index was built."""
 _TO_A_LIST = 40
 """Vectors to train on for each inverted list; faiss warns below 39."""
 
