@@ -50,6 +50,8 @@ def test_ui_serves_this_machine_alone_and_stops_cleanly(home: Path, tmp_path: Pa
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         try:
             assert running.stdout is not None

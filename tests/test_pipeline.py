@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 
@@ -12,7 +11,6 @@ import pytest
 
 from ingest.cage import Cage
 from ingest.events import Advanced, FileChanged, Planned
-from ingest.files import Source, find_sources
 from ingest.pipeline import ingest
 from ingest.reembed import reembed
 from ragkit.collection import Collection
@@ -374,36 +372,3 @@ def test_reembedding_that_is_stopped_or_overtaken_changes_nothing(collection, fo
         reembed(collection, settings, HashingEmbedder(), listen=late)
     assert collection.settings == SETTINGS
     assert len(collection.documents()) == 2
-
-
-def names(*paths):
-    return [source.name for source in find_sources(paths)]
-
-
-def test_folders_are_walked_without_hidden_entries_and_links_that_lead_out(folder, tmp_path):
-    outside = tmp_path / "secret.txt"
-    outside.write_text("x")
-    for name in ("b.txt", ".hidden", ".git/config", "sub/a.txt", "sub/.x/y.txt", "sub/deeper/c.txt"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("x")
-    (folder / "link.txt").symlink_to(outside)
-    (folder / "loop").symlink_to(folder)
-    os.mkfifo(folder / "pipe.txt")
-    assert names(folder) == ["b.txt", "sub/a.txt", "sub/deeper/c.txt"]
-
-
-def test_names_that_clash_are_qualified(folder):
-    for name in ("x/a.txt", "y/a.txt", "y/b.txt"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text("x")
-    assert names(folder / "x" / "a.txt", folder / "y" / "a.txt") == ["x/a.txt", "y/a.txt"]
-    assert names(folder / "x", folder / "y") == ["x/a.txt", "y/a.txt", "b.txt"]
-    assert names(folder / "x" / "a.txt", folder / "x" / "a.txt") == ["a.txt"]
-    assert names(Source(folder / "y" / "b.txt", "Shown name.txt")) == ["Shown name.txt"]
-
-
-def test_a_name_that_is_no_utf8_is_shown_readably(folder):
-    path = os.fsencode(folder) + b"/caf\xe9.txt"
-    with open(path, "wb") as file:
-        file.write(b"x")
-    assert names(folder) == ["caf\ufffd.txt"]
