@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from ragkit.catalog import EMBEDDERS
 from ragkit.collection import Collection
 from ragkit.errors import CollectionError, EmbedderMismatch, SettingsError
 from ragkit.types import Chunk, Demonstration, Fingerprint, Page
@@ -244,3 +246,20 @@ def test_a_full_disk_leaves_the_collection_as_it_was(home):
             writer.publish([token], collection.fingerprint)
     assert texts(collection) == before
     assert library.put(collection, "small.txt", ["fits"]) == "added"
+
+
+def test_a_long_document_that_is_discarded_leaves_nothing_staged_and_its_neighbour_whole(home):
+    collection = library.new(home)
+    embedder = EMBEDDERS.load("hashing")()
+    vector = embedder.embed(["The cat sleeps."])
+    with collection.writer() as writer:
+        tokens = [writer.begin(name, name * 64, "text", name, 1) for name in "ab"]
+        for token, count in zip(tokens, (2500, 2), strict=True):
+            writer.add_page(token, Page(1, "1", "The cat sleeps."))
+            writer.add_chunks(token, [Chunk(1, 0, 15, "The cat sleeps.")] * count, np.repeat(vector, count, axis=0))
+        writer.discard(tokens[0])
+        left = [writer._connection.execute(f"SELECT count(*) FROM staged_{kind}").fetchone()[0]
+                for kind in ("documents", "pages", "chunks")]  # fmt: skip
+        assert left == [1, 1, 2]
+        writer.publish(tokens[1:], embedder.fingerprint)
+    assert [(document.name, document.chunks) for document in collection.documents()] == [("b", 2)]

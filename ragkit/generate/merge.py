@@ -119,7 +119,7 @@ def architecture(path: Path) -> str:
             if file.read(min(length, 64)) == b"general.architecture" and file.read(4) == struct.pack("<I", 8):
                 (length,) = struct.unpack("<Q", file.read(8))
                 return file.read(min(length, 64)).decode()
-        return str(gguf.GGUFReader(path).fields["general.architecture"].contents())
+        return str(opened(path).fields["general.architecture"].contents())
     except (ValueError, KeyError, IndexError, struct.error) as error:
         raise ModelError(f"The GGUF file {path} is damaged: {error}.", "Fetch it again.") from error
 
